@@ -1,0 +1,42 @@
+"""The delay server for Django Channels: messages that arrive later, on time, and not twice.
+
+How a message travels, and so the order in which to read:
+
+=====================  ====================================================================
+`sending`              your code asks for a message to be sent later
+`message`              it is checked, resolved against the clock, and packed
+`stores`               it waits, in Redis, in the database, or in memory
+`loops.intake`         the other door: what anyone sent to the channel ``asgi.delay``
+`loops.dispatch`       it is due: claim, deliver, finish
+`layers`               it goes out on the channel layer
+`server`               the loops together: ``manage.py rundelay``
+`embedded`             the same, and workers too, inside one ASGI process
+=====================  ====================================================================
+
+Beside the way: `errors`, `clock`, `backoff` (`Retry`), `events` (every line of the log), `conf` (every setting),
+`redis_link` (connections and Lua).
+"""
+
+from __future__ import annotations
+
+from .backoff import Retry
+from .errors import ConfigurationError, DelayServerError, InvalidMessage, KeyTaken, StoreUnavailable
+from .message import Message, Receipt
+from .sending import agroup_send_later, asend_later, group_send_later, send_later
+
+__all__ = [
+    "ConfigurationError",
+    "DelayServerError",
+    "InvalidMessage",
+    "KeyTaken",
+    "Message",
+    "Receipt",
+    "Retry",
+    "StoreUnavailable",
+    "agroup_send_later",
+    "asend_later",
+    "group_send_later",
+    "send_later",
+]
+
+__version__ = "0.1.0"

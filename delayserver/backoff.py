@@ -1,0 +1,85 @@
+"""`Retry`: how often a message is handed over again until its consumer acks it, and how long apart."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+
+from .errors import InvalidMessage
+
+MAX_ATTEMPTS = 1_000
+MAX_WAIT = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Hand over until acked, at most `max_attempts` times; then the message is a dead letter.
+
+    max_attempts
+        how many hand-overs in all, 1 to 1 000
+    backoff
+        the wait before the second attempt; it doubles with each further one
+    max_wait
+        no wait is longer than this
+    jitter
+        each wait is lengthened by a random part of itself, up to this fraction (0.0 to 1.0)
+    ack_timeout
+        how long a consumer may take before the message counts as lost and is due again
+    """
+
+    max_attempts: int = 5
+    backoff: timedelta = timedelta(seconds=1)
+    max_wait: timedelta = timedelta(hours=1)
+    jitter: float = 0.1
+    ack_timeout: timedelta = timedelta(seconds=30)
+
+    def __post_init__(self) -> None:
+        if type(self.max_attempts) is not int or not 1 <= self.max_attempts <= MAX_ATTEMPTS:
+            raise InvalidMessage(f"expected retry max_attempts to be a whole number from 1 to {MAX_ATTEMPTS}")
+        if type(self.jitter) not in (int, float) or not 0 <= self.jitter <= 1:
+            raise InvalidMessage("expected retry jitter to be a number from 0 to 1")
+        for name in ("backoff", "max_wait", "ack_timeout"):
+            value = getattr(self, name)
+            if not isinstance(value, timedelta) or not timedelta(0) < value <= MAX_WAIT:
+                raise InvalidMessage(
+                    f"expected retry {name} to be a timedelta above zero and up to a year"
+                    " (on the wire: whole milliseconds)"
+                )
+
+    def wait(self, attempt: int, chance: Callable[[], float] = random.random) -> int:
+        """Milliseconds from the failure of attempt `attempt` (from 1) to the next."""
+        doubled = min(self.max_wait // _MS, (self.backoff // _MS) << min(attempt - 1, 60))
+        return round(doubled * (1 + self.jitter * chance()))
+
+    @property
+    def ack_timeout_ms(self) -> int:
+        return self.ack_timeout // _MS
+
+    @classmethod
+    def parse(cls, wire: object) -> Retry:
+        """From the wire: a dict of the fields above, times in whole milliseconds."""
+        if not isinstance(wire, Mapping):
+            raise InvalidMessage(f"expected retry to be a dict, got {type(wire).__name__}")
+        names = {field.name for field in fields(cls)}
+        if not wire.keys() <= names:
+            raise InvalidMessage(f"expected retry to have no keys but {', '.join(sorted(names))}")
+        options = dict(wire)
+        for name in options.keys() & {"backoff", "max_wait", "ack_timeout"}:
+            if type(options[name]) is not int or not 0 < options[name] <= MAX_WAIT // _MS:
+                raise InvalidMessage(f"expected retry {name} to be whole milliseconds above zero and up to a year")
+            options[name] = timedelta(milliseconds=options[name])
+        return cls(**options)
+
+    def to_wire(self) -> dict[str, int | float]:
+        return {
+            "max_attempts": self.max_attempts,
+            "backoff": self.backoff // _MS,
+            "max_wait": self.max_wait // _MS,
+            "jitter": self.jitter,
+            "ack_timeout": self.ack_timeout_ms,
+        }
+
+
+_MS = timedelta(milliseconds=1)

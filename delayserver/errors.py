@@ -1,0 +1,34 @@
+"""What can go wrong, as one tree.
+
+::
+
+    DelayServerError
+    ├── InvalidMessage        the message can never be handed over; says what was expected and what came
+    ├── KeyTaken              a message with this key is waiting already (``on_conflict="error"``)
+    ├── StoreUnavailable      the store could not be reached, so nothing was stored
+    └── ConfigurationError    the settings do not fit together; says the cure
+"""
+
+from __future__ import annotations
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class DelayServerError(Exception):
+    """Every error this package raises on purpose."""
+
+
+class InvalidMessage(DelayServerError, ValueError):
+    """A message that can never be handed over."""
+
+
+class KeyTaken(DelayServerError):
+    """A message with this key is waiting, and the caller asked for an error then."""
+
+
+class StoreUnavailable(DelayServerError, ConnectionError):
+    """The store did not answer; the message was not stored, as far as we know."""
+
+
+class ConfigurationError(DelayServerError, ImproperlyConfigured):
+    """Settings that are unknown, of a wrong type, or impossible together."""

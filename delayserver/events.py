@@ -1,0 +1,120 @@
+"""What a server can say: each event's sentence, level and rate, in one place.
+
+Rooms call ``emit(EVENT, ...)``; nobody else writes to the log. An event that could flood is limited: a burst
+goes through, then one line a second, and the next line tells how many were left out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+
+from .clock import monotonic
+
+logger = logging.getLogger("delayserver")
+
+MAX_PAYLOAD_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A sentence with named gaps, and how many lines of it may come at once; then one a second."""
+
+    name: str
+    level: int
+    sentence: str
+    burst: int = 1
+
+
+STARTED = Event("started", logging.INFO, "delay server ready: {server}")
+STOPPED = Event("stopped", logging.INFO, "delay server stopped")
+LOOP_FAILED = Event("loop_failed", logging.ERROR, "{loop}: {error}; trying again in {seconds:.1f} s")
+LOOP_RECOVERED = Event("loop_recovered", logging.INFO, "{loop}: working again after {failures} failures")
+LISTENER_LOST = Event("listener_lost", logging.WARNING, "no wake-up connection ({error}); polling until there is one")
+TAKEN_IN = Event("taken_in", logging.DEBUG, "took in a message")
+REFUSED = Event(
+    "refused",
+    logging.WARNING,
+    "refused a message on {channel}, kept as dead letter {id}: {reason}; payload {payload}",
+    burst=200,
+)
+SET_ASIDE = Event(
+    "set_aside",
+    logging.ERROR,
+    "{key} held a Redis {type} where a channel's sorted set should be; renamed to {aside}, expires in a week",
+    burst=5,
+)
+HANDED_OVER = Event("handed_over", logging.DEBUG, "handed over a message")
+CHANNEL_FULL = Event("channel_full", logging.WARNING, "channel {target} takes no more; its messages wait")
+DELIVERY_FAILED = Event("delivery_failed", logging.ERROR, "could not deliver to {target}: {error}; it waits")
+UNDELIVERABLE = Event(
+    "undeliverable",
+    logging.WARNING,
+    "message {id} for {target} became a dead letter: {reason}",
+    burst=20,
+)
+EXPIRED = Event("expired", logging.INFO, "message {id} for {target} expired and was dropped", burst=20)
+HANDLER_FAILED = Event("handler_failed", logging.ERROR, "a handler on channel {channel} raised {error}", burst=20)
+UNKNOWN_LAYER = Event(
+    "unknown_layer",
+    logging.WARNING,
+    "channels_redis {version} is not a version we know; using its public API",
+)
+
+TRACED = (HANDLER_FAILED,)  # errors in a project's own code, whose place one wants to see
+counts: Counter[str] = Counter()  # how often each event happened in this process, for metrics
+
+
+def count(event: Event, times: int = 1) -> None:
+    """Count what happens too often for a line in the log."""
+    counts[event.name] += times
+
+
+class _Allowance:
+    """How many more lines an event may write at present."""
+
+    __slots__ = ("left", "suppressed", "updated")
+
+    def __init__(self, burst: int) -> None:
+        self.left = float(burst)
+        self.suppressed = 0
+        self.updated = monotonic()
+
+
+_allowances: dict[tuple[str, str], _Allowance] = {}
+
+
+def emit(event: Event, *, of: str = "", error: BaseException | None = None, **gaps: object) -> None:
+    """Count the event, and log it unless its allowance (one for each `of`, such as a channel) is spent."""
+    counts[event.name] += 1
+    allowance = _allowances.get((event.name, of))
+    if allowance is None:
+        if len(_allowances) > 1_000:  # names come from outside; forget rather than grow
+            _allowances.clear()
+        allowance = _allowances[event.name, of] = _Allowance(event.burst)
+    now = monotonic()
+    allowance.left = min(event.burst, allowance.left + now - allowance.updated)
+    allowance.updated = now
+    if allowance.left < 1:
+        allowance.suppressed += 1
+        return
+    allowance.left -= 1
+    sentence = event.sentence.format(error=_told(error), **gaps)
+    if allowance.suppressed:
+        sentence += f" ({allowance.suppressed} more such lines were left out)"
+        allowance.suppressed = 0
+    trace = error if event in TRACED else None
+    logger.log(event.level, "%s", sentence, extra={"event": event.name}, exc_info=trace)
+
+
+def payload(raw: bytes) -> str:
+    """A payload for the log: at most 500 characters, control characters escaped."""
+    return repr(raw[:MAX_PAYLOAD_CHARACTERS])[:MAX_PAYLOAD_CHARACTERS]
+
+
+def _told(error: BaseException | None) -> str:
+    if error is None:
+        return ""
+    first_line = str(error).partition("\n")[0][:300]
+    return f"{type(error).__name__}: {first_line.encode('unicode_escape').decode()}"

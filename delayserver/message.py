@@ -1,0 +1,423 @@
+"""A message on its way: what a caller asks for, what a store keeps, and the bytes between.
+
+`Message` is the request, checked when it is made. `Message.waiting()` resolves it against a clock and packs
+its content: `Waiting` is what stores hold. `parse()` makes a `Message` of anything at all that came in
+on ``asgi.delay``, or raises `InvalidMessage`; it never raises anything else, and its work is bounded by the
+size limit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+import msgpack
+
+from .backoff import Retry
+from .clock import Clock, microseconds
+from .errors import InvalidMessage
+
+MAX_DELAY = 100 * 365 * 24 * 3_600_000  # 100 years of 365 days, in ms
+MAX_DEPTH = 100  # below what msgpack (511), json and copy.deepcopy (about 300) can follow
+MAX_NAME_LENGTH = 99  # Channels: "length < 100"
+MAX_KEY_LENGTH = 200
+RESERVED_KEYS = frozenset({"__asgi_channel__", "__delay__"})
+
+# Channels' own patterns let "a\n", "a!" and non-ASCII digits through; these do not.
+_CHANNEL = re.compile(r"[a-zA-Z0-9._-]+(![a-zA-Z0-9._-]+)?")
+_GROUP = re.compile(r"[a-zA-Z0-9._-]+")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_WIRE_KEYS = frozenset(
+    {"channel", "group", "content", "delay", "eta", "key", "on_conflict", "expires", "retry", "type"}
+)
+
+Content = dict[str, Any]
+OnConflict = Literal["keep", "replace", "error"]
+
+
+def shown(value: object) -> str:
+    """A value for an error's sentence: short, escaped, and never more than a glance into it."""
+    match value:
+        case str() | bytes():
+            return repr(value[:60]) + ("..." if len(value) > 60 else "")
+        case bool() | None | float():
+            return repr(value)
+        case int() if value.bit_length() > 64:
+            return f"an int of {value.bit_length()} bits"
+        case int():
+            return repr(int(value))
+        case timedelta() | datetime():
+            return repr(value)
+    return f"a value of type {type(value).__name__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a message goes: a channel, or every channel of a group."""
+
+    kind: Literal["channel", "group"]
+    name: str
+
+    def __post_init__(self) -> None:
+        pattern = _CHANNEL if self.kind == "channel" else _GROUP
+        if not isinstance(self.name, str) or len(self.name) > MAX_NAME_LENGTH or not pattern.fullmatch(self.name):
+            raise InvalidMessage(
+                f"expected {self.kind} to be a name of 1 to {MAX_NAME_LENGTH} ASCII letters, digits, hyphens,"
+                f" underscores and periods{' (and one !local part)' if self.kind == 'channel' else ''},"
+                f" got {shown(self.name)}"
+            )
+
+
+class Receipt(NamedTuple):
+    """What a caller holds after scheduling: the message's id, its due instant, and whether it is new.
+
+    `due` is milliseconds since the epoch, UTC. `created` is False where a message with the same key was
+    waiting already and was kept; id and due are then that message's.
+    """
+
+    id: str
+    due: int
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message as a store keeps it: resolved, packed, ready to be handed over when due."""
+
+    id: str
+    due: int
+    target: Target
+    body: bytes
+    key: str | None = None
+    expires: int | None = None
+    retry: Retry | None = None
+    attempt: int = 0
+    home: str = ""  # the process it must go out in, where the layer is a process's own
+
+    def content(self) -> Content:
+        """The content as it was given; with `retry`, and with ``__delay__`` beside it."""
+        content: Content = unpack(self.body)
+        if self.retry:
+            content["__delay__"] = {
+                "id": self.id,
+                "attempt": self.attempt + 1,
+                "due": self.due,
+                "scheduled_for": None,
+                "schedule": None,
+            }
+        return content
+
+    def spent(self) -> Waiting:
+        """The same message, one attempt further."""
+        return replace(self, attempt=self.attempt + 1)
+
+
+class Claim(NamedTuple):
+    """A claimed message and the ticket for it: whoever finishes shows the generation."""
+
+    message: Waiting
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that can never be handed over, or is out of attempts, kept for a person.
+
+    `body` is what came, as bytes, cut at a limit; `at` is milliseconds since the epoch.
+    """
+
+    id: str
+    at: int
+    reason: str
+    source: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message to be sent later, as a caller asks for it. Wrong parts are refused when it is made.
+
+    Give one of `channel` and `group`, and one of `delay` (whole milliseconds, or a timedelta) and `eta` (an
+    aware datetime). `expires` is a delay or an aware datetime too: after it the message is not handed over.
+    """
+
+    content: Content
+    channel: str | None = None
+    group: str | None = None
+    delay: int | timedelta | None = None
+    eta: datetime | None = None
+    key: str | None = None
+    on_conflict: OnConflict = "keep"
+    expires: int | timedelta | datetime | None = None
+    retry: Retry | None = None
+
+    def __post_init__(self) -> None:
+        if (self.channel is None) == (self.group is None):
+            raise InvalidMessage(f"expected one of channel and group, got {_count(self.channel)}")
+        if (self.delay is None) == (self.eta is None):
+            raise InvalidMessage(f"expected one of delay and eta, got {_count(self.delay)}")
+        self.target  # noqa: B018  refuses a bad name
+        if self.delay is not None:
+            _milliseconds("delay", self.delay)
+        if self.eta is not None:
+            _instant("eta", self.eta)
+        if self.expires is not None:
+            _either("expires", self.expires)
+        if self.key is not None and not (
+            isinstance(self.key, str) and 0 < len(self.key) <= MAX_KEY_LENGTH and self.key.isprintable()
+        ):
+            raise InvalidMessage(
+                f"expected key to be 1 to {MAX_KEY_LENGTH} printable characters, got {shown(self.key)}"
+            )
+        if self.on_conflict not in ("keep", "replace", "error"):
+            raise InvalidMessage(
+                f'expected on_conflict to be "keep", "replace" or "error", got {shown(self.on_conflict)}'
+            )
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise InvalidMessage(f"expected retry to be a Retry, got {shown(self.retry)}")
+        _check_envelope(self.content)
+
+    @property
+    def target(self) -> Target:
+        if self.channel is not None:
+            return Target("channel", self.channel)
+        return Target("group", self.group)  # type: ignore[arg-type]
+
+    def waiting(self, clock: Clock, max_bytes: int, *, id: str | None = None, home: str = "") -> Waiting:
+        """Resolve the times by `clock` and pack the content, of at most `max_bytes` bytes."""
+        body = pack(self.content, max_bytes)
+        if self.delay is not None:
+            due = clock.due(_milliseconds("delay", self.delay))
+        else:
+            due = _instant("eta", self.eta)
+            if due - clock.now() > MAX_DELAY:
+                raise InvalidMessage(f"expected eta to be at most 100 years ahead, got {shown(self.eta)}")
+        expires = None
+        if self.expires is not None:
+            kind, value = _either("expires", self.expires)
+            expires = clock.due(value) if kind == "delay" else value
+            if expires < due:
+                raise InvalidMessage("expected expires to be later than the message is due")
+        return Waiting(
+            id or new_id(due),
+            due,
+            self.target,
+            body,
+            key=self.key,
+            expires=expires,
+            retry=self.retry,
+            home=home,
+        )
+
+
+def parse(wire: object) -> Message:
+    """A `Message` from what came in on ``asgi.delay``, or `InvalidMessage`.
+
+    The shape is Channels 1's ``{"channel", "content", "delay"}``, with ``group`` or ``eta`` instead and the
+    optional ``key``, ``on_conflict``, ``expires``, ``retry``; a ``type`` beside them is ignored.
+    """
+    if type(wire) is not dict:
+        raise InvalidMessage(f"expected a dict, got {shown(wire)}")
+    unknown = [name for name in wire if not isinstance(name, str) or name not in _WIRE_KEYS]
+    if unknown:
+        raise InvalidMessage(
+            f"expected no keys but {', '.join(sorted(_WIRE_KEYS - {'type'}))};"
+            f" got {', '.join(shown(name) for name in unknown[:5])}"
+        )
+    options = {name: value for name, value in wire.items() if name != "type"}
+    if "content" not in options:
+        raise InvalidMessage("expected content, got none")
+    for name in ("channel", "group", "delay", "eta", "on_conflict"):
+        if name in options and options[name] is None:
+            raise InvalidMessage(f"expected {name} to have a value or be left out, got None")
+    if "delay" in options and type(options["delay"]) is not int:
+        raise InvalidMessage(f"expected delay to be whole milliseconds (an int), got {shown(options['delay'])}")
+    if "eta" in options:
+        options["eta"] = _parse_instant("eta", options["eta"])
+    if isinstance(options.get("expires"), str):
+        options["expires"] = _parse_instant("expires", options["expires"])
+    if options.get("retry") is not None:
+        options["retry"] = Retry.parse(options["retry"])
+    return Message(**options)
+
+
+# -- bytes ---------------------------------------------------------------------------------------------------
+
+
+def pack(content: Content, max_bytes: int) -> bytes:
+    """Content to msgpack, types kept exactly; `InvalidMessage` names the key at fault.
+
+    Allowed are None, bool, int of 64 bits, float, str, bytes, list, and dict with str keys, nested at most
+    `MAX_DEPTH` deep. What msgpack or a layer would change on the way (tuples, subclasses, dates) is refused.
+    """
+    _check_types(content, max_bytes)
+    try:
+        body: bytes = msgpack.packb(content, strict_types=True)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:  # a lone surrogate, say
+        raise InvalidMessage(
+            f"expected content that msgpack can hold: {type(error).__name__} ({_plain(error)})"
+        ) from None
+    if len(body) > max_bytes:
+        raise InvalidMessage(f"expected content of at most {max_bytes} bytes (MAX_MESSAGE_BYTES), got {len(body)}")
+    return body
+
+
+def unpack(body: bytes) -> Any:
+    return msgpack.unpackb(body)
+
+
+def pack_options(message: Waiting) -> bytes:
+    """What few messages have, as one blob; empty where a message has none of it."""
+    if message.key is None and message.expires is None and message.retry is None:
+        return b""
+    retry = message.retry and message.retry.to_wire()
+    return bytes(msgpack.packb([message.key, message.expires, retry, message.attempt]))
+
+
+def unpack_options(blob: bytes) -> dict[str, Any]:
+    """The keyword arguments of `Waiting` that `pack_options` put into the blob."""
+    if not blob:
+        return {}
+    key, expires, retry, attempt = msgpack.unpackb(blob)
+    return {"key": key, "expires": expires, "retry": retry and Retry.parse(retry), "attempt": attempt}
+
+
+# -- ids -----------------------------------------------------------------------------------------------------
+
+_last_ticket = 0
+_ticket_lock = threading.Lock()
+
+
+def new_id(due: int) -> str:
+    """A new id: 48 bits of the due instant (ms), 48 of the order in this process, 32 of chance, in hex.
+
+    Messages due at the same millisecond sort in the order in which their process made them.
+    """
+    global _last_ticket
+    with _ticket_lock:
+        _last_ticket = ticket = max(_last_ticket + 1, microseconds())
+    return f"{due & _48_BITS:012x}{ticket & _48_BITS:012x}{os.urandom(4).hex()}"
+
+
+def derived_id(arrival: int, raw: bytes) -> str:
+    """The id of a message that came over a layer: the same bytes get the same id, later ones a later one.
+
+    `arrival` is the instant in microseconds that came with the message.
+    """
+    return f"{arrival & (1 << 64) - 1:016x}{hashlib.blake2b(raw, digest_size=8).hexdigest()}"
+
+
+_48_BITS = (1 << 48) - 1
+
+# -- checks --------------------------------------------------------------------------------------------------
+
+
+def _count(one: object) -> str:
+    return "neither" if one is None else "both"
+
+
+def _milliseconds(name: str, delay: object) -> int:
+    """A delay in whole milliseconds, rounded up: never early."""
+    if type(delay) is timedelta:
+        ms = -(-delay // _MS)
+    elif type(delay) is int:
+        ms = delay
+    else:
+        meant = f" (did you mean timedelta(seconds={delay!r})?)" if type(delay) is float and delay == delay else ""
+        raise InvalidMessage(
+            f"expected {name} to be whole milliseconds (int) or a timedelta, got {shown(delay)}{meant}"
+        )
+    if not 0 <= ms <= MAX_DELAY:
+        raise InvalidMessage(f"expected {name} to be from 0 to {MAX_DELAY} ms (100 years), got {shown(delay)}")
+    return ms
+
+
+def _instant(name: str, instant: object) -> int:
+    """An aware datetime in milliseconds since the epoch, rounded up."""
+    if not isinstance(instant, datetime) or instant.utcoffset() is None:
+        raise InvalidMessage(f"expected {name} to be an aware datetime, got {shown(instant)}")
+    ms = -((_EPOCH - instant) // _MS)
+    if ms < 0:
+        raise InvalidMessage(f"expected {name} to be 1970 or later, got {shown(instant)}")
+    return ms
+
+
+def _either(name: str, value: object) -> tuple[Literal["delay", "instant"], int]:
+    if isinstance(value, datetime):
+        return "instant", _instant(name, value)
+    return "delay", _milliseconds(name, value)
+
+
+def _parse_instant(name: str, text: object) -> datetime:
+    if type(text) is str and len(text) <= 64:
+        try:
+            instant = datetime.fromisoformat(text)
+        except ValueError:
+            pass
+        else:
+            if instant.utcoffset() is not None:
+                return instant
+    raise InvalidMessage(f"expected {name} to be an ISO 8601 instant with offset, got {shown(text)}")
+
+
+def _check_envelope(content: object) -> None:
+    """What any message on a layer needs: a dict, with a `type`, without reserved keys."""
+    if type(content) is not dict:
+        raise InvalidMessage(f"expected content to be a dict, got {shown(content)}")
+    reserved = RESERVED_KEYS & content.keys()
+    if reserved:
+        raise InvalidMessage(f"expected content without the reserved key {min(reserved)}")
+    type_ = content.get("type")
+    if type(type_) is not str or not type_ or type_[0] in "._":
+        raise InvalidMessage(
+            "expected content to have a type: a str that names a handler and does not start with a period or"
+            f" an underscore, got {shown(type_) if 'type' in content else 'none'}"
+        )
+
+
+def _check_types(content: Content, max_bytes: int) -> None:
+    """Walk the content, no further than `max_bytes` could hold, and refuse what would not arrive as sent."""
+    size = 0
+    stack: list[tuple[tuple[str | int, ...], Any]] = [((), content)]
+    while stack:
+        path, node = stack.pop()
+        if len(path) >= MAX_DEPTH:
+            raise InvalidMessage(f"expected content nested at most {MAX_DEPTH} deep, got more")
+        is_dict = type(node) is dict
+        for name, value in node.items() if is_dict else enumerate(node):
+            if is_dict:
+                if type(name) is not str:
+                    raise InvalidMessage(f"expected the keys of content{_path(path)} to be str, got {shown(name)}")
+                size += len(name)
+            size += 1
+            kind = type(value)
+            if kind is str or kind is bytes:
+                size += len(value)
+            elif kind is dict or kind is list:
+                stack.append(((*path, name), value))
+            elif kind is int:
+                if not -(1 << 63) <= value < 1 << 64:
+                    raise InvalidMessage(f"expected content{_path((*path, name))} to fit 64 bits, got {shown(value)}")
+            elif not (value is None or kind is bool or kind is float):
+                hint = " (use a list)" if kind is tuple else ""
+                raise InvalidMessage(
+                    f"expected content{_path((*path, name))} to be None, bool, int, float, str, bytes, list or"
+                    f" dict, got {shown(value)}{hint}"
+                )
+            if size > max_bytes:
+                raise InvalidMessage(f"expected content of at most {max_bytes} bytes (MAX_MESSAGE_BYTES), got more")
+
+
+def _path(path: tuple[str | int, ...]) -> str:
+    return "".join(f"[{shown(step)}]" for step in path[:8]) + ("..." if len(path) > 8 else "")
+
+
+def _plain(error: Exception) -> str:
+    """The error's sentence without the payload that some of them quote."""
+    return getattr(error, "reason", None) or str(error)[:80]

@@ -1,0 +1,268 @@
+"""Connections to Redis, with timeouts of our own, and Lua as typed, bounded acts.
+
+redis-py 8 gives every connection a 5 s `socket_timeout`; channels_redis wants none on its own, and a project says so
+in ``hosts``. Neither suits us: a command of ours is quick or has failed, and a listening connection may be quiet for
+ever but is pinged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import importlib.resources
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import redis
+import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.retry import Retry
+
+from .clock import StoreClock
+from .events import LISTENER_LOST, emit
+
+__all__ = ["ChannelFormat", "Listener", "RedisError", "RedisLink", "ResponseError", "Script", "decode_host"]
+
+COMMAND_SECONDS = 5.0
+QUIET_SECONDS = 15.0
+RECONNECT_SECONDS = (0.05, 0.2, 0.5, 1.0)
+
+Host = Mapping[str, Any]
+
+
+class ChannelFormat(NamedTuple):
+    """How channels_redis lays messages on a channel, where a store on the same server can do it as well.
+
+    The key is `prefix` + channel, the member `random_bytes` arbitrary bytes + the packed message, the score the
+    time in seconds. `capacity` counts per channel, `expiry` is in seconds.
+    """
+
+    prefix: str
+    expiry: int
+    capacity: int
+    random_bytes: int
+
+
+def decode_host(entry: object) -> Host:
+    """One entry of a layer's ``hosts``, in any of the forms channels_redis knows, as keyword arguments."""
+    if isinstance(entry, Mapping):
+        return entry
+    if isinstance(entry, (tuple, list)):
+        return {"host": entry[0], "port": entry[1]}
+    return {"address": entry}
+
+
+def describe(host: Host) -> str:
+    """The host for people: no user, no password."""
+    if "address" in host:
+        url = urlsplit(str(host["address"]))
+        place = f"{url.hostname or ''}{f':{url.port}' if url.port else ''}"
+        return f"{url.scheme}://{place}{url.path}"
+    if "master_name" in host:
+        return f"sentinel://{host['master_name']}"
+    return f"redis://{host.get('host', 'localhost')}:{host.get('port', 6379)}/{host.get('db', 0)}"
+
+
+def _pool(host: Host, kit: Any, retry: Any, **timeouts: Any) -> Any:
+    """A connection pool of `kit` (redis or redis.asyncio) for a host, read as channels_redis reads it."""
+    kwargs = {
+        **host,
+        "socket_connect_timeout": COMMAND_SECONDS,
+        "socket_keepalive": True,
+        "protocol": 2,
+        "retry": retry,
+        **timeouts,
+    }
+    address = kwargs.pop("address", None)
+    if address is not None:
+        return kit.ConnectionPool.from_url(address, **kwargs)
+    master = kwargs.pop("master_name", None)
+    if master is not None:
+        sentinel = kit.sentinel.Sentinel(kwargs.pop("sentinels"), sentinel_kwargs=kwargs.pop("sentinel_kwargs", None))
+        return kit.sentinel.SentinelConnectionPool(master, sentinel, **kwargs)
+    return kit.ConnectionPool(**kwargs)
+
+
+def _backoff() -> ExponentialBackoff:
+    return ExponentialBackoff(cap=0.5, base=0.05)
+
+
+class Script:
+    """A Lua act: the common functions and one file of ``stores/lua``, run by its hash."""
+
+    def __init__(self, name: str) -> None:
+        folder = importlib.resources.files(__package__) / "stores" / "lua"
+        self.source = (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisLink:
+    """The way to one Redis: a sync client for callers' threads, an async one for each event loop."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._sync: redis.Redis | None = None
+        self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def __str__(self) -> str:
+        return describe(self.host)
+
+    @property
+    def sync(self) -> redis.Redis:
+        if self._sync is None:
+            pool = _pool(self.host, redis, Retry(_backoff(), 3), socket_timeout=COMMAND_SECONDS)
+            self._sync = redis.Redis(connection_pool=pool)
+        return self._sync
+
+    @property
+    def here(self) -> redis.asyncio.Redis:
+        """The client of the running event loop: connections belong to one."""
+        loop = asyncio.get_running_loop()
+        client = self._async.get(loop)
+        if client is None:
+            pool = _pool(self.host, redis.asyncio, AsyncRetry(_backoff(), 3), socket_timeout=COMMAND_SECONDS)
+            client = self._async[loop] = redis.asyncio.Redis(connection_pool=pool)
+        return client
+
+    def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        try:
+            return self.sync.evalsha(script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return self.sync.eval(script.source, len(keys), *keys, *args)
+
+    async def arun(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        client: Any = self.here
+        try:
+            return await client.evalsha(script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await client.eval(script.source, len(keys), *keys, *args)
+
+    def learn(self, clock: StoreClock) -> None:
+        """One reading of the server's clock."""
+        before = clock.ticks()
+        reading: Any = self.sync.time()
+        clock.learn(before, _nanoseconds(reading), clock.ticks())
+
+    async def alearn(self, clock: StoreClock) -> None:
+        """As `learn`."""
+        client = self.here
+        before = clock.ticks()
+        reading: Any = await client.time()
+        clock.learn(before, _nanoseconds(reading), clock.ticks())
+
+    async def find_place(self) -> str:
+        """The server and database this leads to, equal for two links that lead to the same."""
+        client = self.here
+        server: Any = await client.info("server")
+        db = client.connection_pool.connection_kwargs.get("db") or 0
+        return f"redis {server['run_id']}/{db}"
+
+    async def aclose(self) -> None:
+        """Let this event loop's connections go."""
+        client = self._async.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose(close_connection_pool=True)
+
+
+def _nanoseconds(reading: tuple[int, int]) -> int:
+    return (reading[0] * 1_000_000 + reading[1]) * 1_000
+
+
+class Listener:
+    """A connection that waits for word: of a pub/sub channel, or that a key has changed.
+
+    Word of a key is client-side caching's (``CLIENT TRACKING ... BCAST``, Redis 6): the server tells us of every
+    change to keys that begin with `prefix`, so nothing has to be read to be waited for. `ring` is called for every
+    word, and once after each (re)connection, since words may have been missed. `hears` is False while there is no
+    connection, or where the server refuses tracking: then one must poll.
+    """
+
+    def __init__(
+        self, host: Host, ring: Callable[[], None], *, channel: str | None = None, prefix: str | None = None
+    ) -> None:
+        self._host, self._ring, self._channel, self._prefix = host, ring, channel, prefix
+        self._task: asyncio.Task[None] | None = None
+        self.hears = False
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._listen_for_ever(), name="delayserver listener")
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _listen_for_ever(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._listen()
+            except (RedisError, OSError) as error:
+                failures = 0 if self.hears else failures + 1
+                self.hears = False
+                emit(LISTENER_LOST, error=error)
+                await asyncio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
+
+    async def _listen(self) -> None:
+        pool = _pool(self._host, redis.asyncio, AsyncRetry(_backoff(), 0), socket_timeout=None)
+        try:
+            connection: Any = await pool.get_connection()
+            try:
+                await self._subscribe(connection)
+                self.hears = True
+                self._ring()
+                while True:
+                    await self._next_word(connection)
+                    self._ring()
+            finally:
+                await pool.release(connection)
+        finally:
+            await pool.aclose()
+
+    async def _subscribe(self, connection: Any) -> None:
+        channels = [self._channel] if self._channel else []
+        if self._prefix is not None:
+            own_id = await _ask(connection, "CLIENT", "ID")
+            await _ask(
+                connection,
+                *("CLIENT", "TRACKING", "ON", "REDIRECT", own_id, "BCAST", "PREFIX", self._prefix),
+            )
+            channels.append("__redis__:invalidate")
+        async with asyncio.timeout(COMMAND_SECONDS):
+            await connection.send_command("SUBSCRIBE", *channels)
+            for _ in channels:
+                await connection.read_response()
+
+    async def _next_word(self, connection: Any) -> None:
+        """Wait for a word; ping a connection that is quiet, and give up one that does not answer."""
+        quiet = 0
+        while True:
+            try:
+                async with asyncio.timeout(QUIET_SECONDS):
+                    word = await connection.read_response(disconnect_on_error=False)
+            except TimeoutError:
+                quiet += 1
+                if quiet > 1:
+                    raise ConnectionError("the listening connection does not answer") from None
+                await connection.send_command("PING")
+                continue
+            quiet = 0
+            if word[0] == b"message":
+                return
+
+
+async def _ask(connection: Any, *command: Any) -> Any:
+    async with asyncio.timeout(COMMAND_SECONDS):
+        await connection.send_command(*command)
+        return await connection.read_response()

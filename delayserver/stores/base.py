@@ -1,0 +1,185 @@
+"""The store protocol. Each verb is one atomic act, each docstring one sentence: from -> to.
+
+Taking a message only makes it due again later: to claim is to move its due instant to ``now + lease`` and to
+give it a new generation. To finish is to show that generation. A late server's generation is no longer the
+message's, so it is told ``False`` and undoes nothing. Times are whole milliseconds since the epoch and come as
+arguments, so that a test can hand in any.
+
+``put``, ``cancel`` and ``reschedule`` are for callers and work from any thread; their a-twins and all other verbs
+belong to the server's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ..clock import Clock
+from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
+
+MAX_BATCH = 500  # the most one act takes, so that no script or statement runs long
+MAX_DEAD_LETTERS = 10_000  # the oldest go first
+MAX_DEAD_BYTES = 1_048_576  # how much of a dead letter's payload is kept
+
+
+class Named(NamedTuple):
+    """What `cancel` and `reschedule` take: a message by its id or by its key."""
+
+    id: str | None = None
+    key: str | None = None
+
+
+class Arrival(NamedTuple):
+    """A message still on a channel of the store's own server: what to remove, and what to keep of it."""
+
+    token: bytes
+    message: Waiting | DeadLetter
+    on_conflict: OnConflict = "keep"
+
+
+class HandedOver(NamedTuple):
+    """What one `hand_over` did: how many went out, the full channels it met, and what it only claimed."""
+
+    count: int
+    full: Sequence[str]
+    claims: Sequence[Claim]
+
+
+class Shelf(ABC):
+    """The second protocol, which every store has too: what waits and what died, for people to see."""
+
+    @abstractmethod
+    async def count(self) -> int:
+        """How many messages wait or are claimed."""
+
+    @abstractmethod
+    async def dead_letters(self, limit: int) -> list[DeadLetter]:
+        """The newest dead letters, newest first."""
+
+
+class Store(Shelf):
+    """Where messages wait. `place` names the server and database, where others could share it."""
+
+    clock: Clock
+    place: str | None = None
+
+    def __str__(self) -> str:
+        """For the ready line: what and where, without a password."""
+        return type(self).__name__
+
+    # -- for callers, from any thread ---------------------------------------------------------------------
+
+    @abstractmethod
+    def put(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
+        """Nowhere -> waiting, all or none of them; `KeyTaken` when one is and `on_conflict` is "error"."""
+
+    @abstractmethod
+    def cancel(self, named: Sequence[Named]) -> list[bool]:
+        """Waiting -> gone."""
+
+    @abstractmethod
+    def reschedule(self, named: Named, due: int) -> bool:
+        """Waiting -> waiting, due at another instant."""
+
+    @abstractmethod
+    async def aput(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
+        """As `put`."""
+
+    @abstractmethod
+    async def acancel(self, named: Sequence[Named]) -> list[bool]:
+        """As `cancel`."""
+
+    @abstractmethod
+    async def areschedule(self, named: Named, due: int) -> bool:
+        """As `reschedule`."""
+
+    @abstractmethod
+    def read_clock(self) -> Clock:
+        """The store's clock, read afresh if the last reading is old."""
+
+    @abstractmethod
+    async def aread_clock(self) -> Clock:
+        """As `read_clock`."""
+
+    # -- for the server's loops ---------------------------------------------------------------------------
+
+    async def open(self, home: str = "") -> None:
+        """Connect, read the clock, and start to listen for `earlier`.
+
+        `home` names this process where the layer is its own: it then claims what it put, and what others
+        put only once that is overdue, since nobody there took it.
+        """
+
+    async def aclose(self) -> None:
+        """Stop listening and let the connections go."""
+
+    @abstractmethod
+    async def claim(self, now: int, limit: int, lease: int) -> list[Claim]:
+        """Waiting and due -> claimed until ``now + lease`` ms, in due order; the key is free from then on."""
+
+    @abstractmethod
+    async def finish(self, claims: Sequence[Claim]) -> list[bool]:
+        """Claimed -> gone."""
+
+    @abstractmethod
+    async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: bool) -> list[bool]:
+        """Claimed -> waiting, due later; with `spend`, one attempt further."""
+
+    @abstractmethod
+    async def bury(self, claims: Sequence[Claim], letters: Sequence[DeadLetter]) -> list[bool]:
+        """Claimed -> dead letter."""
+
+    @abstractmethod
+    async def refuse(self, letters: Sequence[DeadLetter]) -> None:
+        """Nowhere -> dead letter."""
+
+    @abstractmethod
+    async def next_due(self) -> int | None:
+        """When the earliest message is due; None when none waits."""
+
+    @abstractmethod
+    async def earlier(self) -> None:
+        """Wait until something may have been put that is due before what `next_due` last said."""
+
+    # -- offered only by a store that shares a server with the layer -----------------------------------------
+
+    async def take_in(self, channel_key: str, arrivals: Sequence[Arrival]) -> int:
+        """On a channel -> waiting or dead letter, each in one act; how many were still there to take."""
+        raise NotImplementedError
+
+    async def hand_over(
+        self, format: object, now: int, limit: int, lease: int, pause: int, paused: Mapping[str, int]
+    ) -> HandedOver:
+        """Waiting and due -> on the channel; claimed, where the layer must do it; due again later, where full.
+
+        `format` is the layer's own; a message for a full channel is due again at `pause`, one for a channel
+        of `paused` at the instant given there.
+        """
+        raise NotImplementedError
+
+
+class Wake:
+    """An alarm in this process: `ring` from any thread, `wait` in the server's loop."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event: asyncio.Event | None = None
+
+    def bind(self) -> None:
+        self._loop, self._event = asyncio.get_running_loop(), asyncio.Event()
+
+    def unbind(self) -> None:
+        self._loop = self._event = None
+
+    def ring(self) -> None:
+        loop, event = self._loop, self._event
+        if loop is None or event is None or loop.is_closed():
+            return
+        loop.call_soon_threadsafe(event.set)
+
+    async def wait(self) -> None:
+        assert self._event is not None, "the store is not open"
+        await self._event.wait()
+        self._event.clear()

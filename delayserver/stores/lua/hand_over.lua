@@ -1,0 +1,68 @@
+-- KEYS waiting keys moved; ARGV now limit until pause, prefix expiry capacity random_bytes,
+-- then pairs: a channel known to be full, and until when to leave it alone
+-- -> {handed over, {full channels}, {member, due, ...} of what is only claimed}
+-- A plain message for a channel goes straight onto it, in the format of channels_redis, and is gone from `waiting`:
+-- one act. What is for a group, or has options, is claimed for the layer to deliver. What meets a full channel waits.
+local waiting, keys, moved = KEYS[1], KEYS[2], KEYS[3]
+local now, limit, lease_end, pause = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local prefix, expiry, capacity, random_bytes = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local room, full, paused, claims, handed = {}, {}, {}, {}, 0
+for i = 9, #ARGV, 2 do paused[ARGV[i]] = ARGV[i + 1] end
+local time = redis.call('TIME')
+local seconds = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local any_moved = redis.call('EXISTS', moved) == 1
+
+-- The body with {"__asgi_channel__": name} added; nil where its map header is not the short one.
+local function addressed(body, name)
+  local header = string.byte(body, 1)
+  if header < 0x80 or header > 0x8e then return nil end
+  local address = '\176__asgi_channel__\217' .. string.char(#name) .. name
+  return string.char(header + 1) .. string.sub(body, 2) .. address
+end
+
+-- The channel's key, and the body as it shall lie there; nil where the layer must do it.
+local function on_channel(member, id, flags, name, at)
+  if flags % 2 == 1 or flags >= 4 or string.byte(id, 1) ~= 0 then return nil end
+  local body = string.sub(member, at)
+  local bang = string.find(name, '!', 1, true)
+  if not bang then return prefix .. name, body end
+  return prefix .. string.sub(name, 1, bang), addressed(body, name)
+end
+
+local due = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
+for i = 1, #due, 2 do
+  local member = due[i]
+  local id, flags, name, key, at = parse(member)
+  local channel, body = on_channel(member, id, flags, name, at)
+  local has_room = false
+  if body and not paused[name] then
+    room[channel] = room[channel] or room_on(channel, capacity, expiry, tonumber(time[1]))
+    has_room = room[channel] > 0
+  end
+  if body and not has_room then
+    local later = paused[name] or pause
+    full[name] = not paused[name] or nil
+    redis.call('ZADD', waiting, later, member)
+    redis.call('HSET', moved, id, later)
+    any_moved = true
+  else
+    if body then
+      -- The last bytes of the id are its order and its chance: unique, as the layer's random prefix must be.
+      redis.call('ZADD', channel, string.format('%.6f', seconds + handed / 1000000),
+        string.sub(id, 18 - random_bytes, 17) .. body)
+      redis.call('EXPIRE', channel, expiry)
+      redis.call('ZREM', waiting, member)
+      room[channel] = room[channel] - 1
+      handed = handed + 1
+    else
+      redis.call('ZADD', waiting, lease_end, member)
+      claims[#claims + 1] = member
+      claims[#claims + 1] = due[i + 1]
+    end
+    free_key(keys, key, id)
+    if any_moved then redis.call('HDEL', moved, id) end
+  end
+end
+local names = {}
+for name in pairs(full) do names[#names + 1] = name end
+return {handed, names, claims}

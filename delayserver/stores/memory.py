@@ -1,0 +1,195 @@
+"""Messages in this process's memory: gone when it ends. The plain reading of the protocol."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..clock import Clock, SystemClock
+from ..conf import LayerSettings
+from ..errors import KeyTaken
+from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
+from .base import MAX_DEAD_LETTERS, Named, Store, Wake
+
+
+class MemoryStore(Store):
+    """Two dicts and a heap under one lock. Heap entries that no longer hold are skipped when met."""
+
+    def __init__(self, layer: LayerSettings | None = None, *, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
+        self._messages: dict[str, Claim] = {}  # generation 0: waiting
+        self._keys: dict[str, str] = {}
+        self._order: list[tuple[int, str]] = []
+        self._dead: list[DeadLetter] = []
+        self._generation = 0
+        self._lock = threading.Lock()
+        self._wake = Wake()
+
+    def __str__(self) -> str:
+        return "memory"
+
+    def read_clock(self) -> Clock:
+        return self.clock
+
+    async def aread_clock(self) -> Clock:
+        return self.clock
+
+    # -- for callers --------------------------------------------------------------------------------------
+
+    def put(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
+        with self._lock:
+            if on_conflict == "error":
+                self._refuse_taken(messages)
+            before = self._head()
+            receipts = [self._put(message, on_conflict) for message in messages]
+            rings = self._head() != before
+        if rings:
+            self._wake.ring()
+        return receipts
+
+    def _refuse_taken(self, messages: Sequence[Waiting]) -> None:
+        seen = set(self._keys)
+        for message in messages:
+            if message.key is not None:
+                if message.key in seen:
+                    raise KeyTaken(f"a message with key {message.key!r} is waiting already")
+                seen.add(message.key)
+
+    def _put(self, message: Waiting, on_conflict: OnConflict) -> Receipt:
+        held = self._keys.get(message.key) if message.key is not None else None
+        if held is not None:
+            if on_conflict != "replace":
+                return Receipt(held, self._messages[held].message.due, created=False)
+            del self._messages[held]
+        if message.key is not None:
+            self._keys[message.key] = message.id
+        if message.id not in self._messages:
+            self._set(message, 0)
+        return Receipt(message.id, message.due, created=True)
+
+    def cancel(self, named: Sequence[Named]) -> list[bool]:
+        with self._lock:
+            return [self._cancel(self._find(name)) for name in named]
+
+    def _cancel(self, message: Waiting | None) -> bool:
+        if message is None:
+            return False
+        self._remove(message)
+        return True
+
+    def reschedule(self, named: Named, due: int) -> bool:
+        with self._lock:
+            message = self._find(named)
+            if message is None:
+                return False
+            self._set(replace(message, due=due), 0)
+        self._wake.ring()
+        return True
+
+    async def aput(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
+        return self.put(messages, on_conflict)
+
+    async def acancel(self, named: Sequence[Named]) -> list[bool]:
+        return self.cancel(named)
+
+    async def areschedule(self, named: Named, due: int) -> bool:
+        return self.reschedule(named, due)
+
+    # -- for the server's loops ---------------------------------------------------------------------------
+
+    async def open(self, home: str = "") -> None:
+        self._wake.bind()
+
+    async def aclose(self) -> None:
+        self._wake.unbind()
+
+    async def claim(self, now: int, limit: int, lease: int) -> list[Claim]:
+        claims = []
+        with self._lock:
+            while len(claims) < limit and (head := self._head()) is not None and head <= now:
+                _, id = self._order[0]
+                message = self._messages[id].message
+                self._generation += 1
+                claims.append(Claim(message, self._generation))
+                self._free_key(message)
+                self._set(replace(message, due=now + lease), self._generation)
+        return claims
+
+    async def finish(self, claims: Sequence[Claim]) -> list[bool]:
+        with self._lock:
+            held = [self._holds(claim) for claim in claims]
+            for claim, ours in zip(claims, held, strict=True):
+                if ours:
+                    del self._messages[claim.message.id]
+        return held
+
+    async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: bool) -> list[bool]:
+        with self._lock:
+            held = [self._holds(claim) for claim in claims]
+            for claim, later, ours in zip(claims, due, held, strict=True):
+                if ours:
+                    message = claim.message.spent() if spend else claim.message
+                    if message.key is not None:
+                        self._keys.setdefault(message.key, message.id)
+                    self._set(replace(message, due=later), 0)
+        self._wake.ring()
+        return held
+
+    async def bury(self, claims: Sequence[Claim], letters: Sequence[DeadLetter]) -> list[bool]:
+        held = await self.finish(claims)
+        await self.refuse([letter for letter, ours in zip(letters, held, strict=True) if ours])
+        return held
+
+    async def refuse(self, letters: Sequence[DeadLetter]) -> None:
+        self._dead = [*self._dead, *letters][-MAX_DEAD_LETTERS:]
+
+    async def next_due(self) -> int | None:
+        with self._lock:
+            return self._head()
+
+    async def earlier(self) -> None:
+        await self._wake.wait()
+
+    # -- for people ---------------------------------------------------------------------------------------
+
+    async def count(self) -> int:
+        return len(self._messages)
+
+    async def dead_letters(self, limit: int) -> list[DeadLetter]:
+        return self._dead[: -limit - 1 : -1]
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _head(self) -> int | None:
+        """The earliest due instant, of what waits or is claimed."""
+        while self._order:
+            due, id = self._order[0]
+            entry = self._messages.get(id)
+            if entry is not None and entry.message.due == due:
+                return due
+            heapq.heappop(self._order)
+        return None
+
+    def _set(self, message: Waiting, generation: int) -> None:
+        self._messages[message.id] = Claim(message, generation)
+        heapq.heappush(self._order, (message.due, message.id))
+
+    def _holds(self, claim: Claim) -> bool:
+        entry = self._messages.get(claim.message.id)
+        return entry is not None and entry.generation == claim.generation
+
+    def _find(self, named: Named) -> Waiting | None:
+        """The waiting message of this id or key; a claimed one is not waiting."""
+        id = named.id if named.id is not None else self._keys.get(named.key or "")
+        entry = self._messages.get(id or "")
+        return entry.message if entry is not None and entry.generation == 0 else None
+
+    def _remove(self, message: Waiting) -> None:
+        del self._messages[message.id]
+        self._free_key(message)
+
+    def _free_key(self, message: Waiting) -> None:
+        if message.key is not None and self._keys.get(message.key) == message.id:
+            del self._keys[message.key]

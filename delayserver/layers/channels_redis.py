@@ -85,8 +85,9 @@ class RedisLayer(GenericLayer):
                 by_host.setdefault(host, []).append((position, args))
         sent = [self._deliver_to_host(host, found, outcomes) for host, found in by_host.items()]
         grouped = [batch[position] for position in groups]
-        *_, of_groups = await asyncio.gather(*sent, super().deliver(grouped))
-        for position, outcome in zip(groups, of_groups, strict=True):
+        of_groups = asyncio.ensure_future(super().deliver(grouped))
+        await asyncio.gather(*sent, of_groups)
+        for position, outcome in zip(groups, of_groups.result(), strict=True):
             outcomes[position] = outcome
         return outcomes
 

@@ -46,12 +46,12 @@ class Dispatch(Loop):
         now = self._store.clock.now()
         self._paused = {name: later for name, later in self._paused.items() if later > now}
         work = await self._take(now)
-        count(HANDED_OVER, work.count)
+        count(HANDED_OVER, work.handed)
         for name in work.full:
             self._pause_channel(name, now)
         if work.claims:
             await self._deliver(work.claims, now)
-        if work.count or work.full or work.claims:
+        if work.handed or work.full or work.claims:
             return 0
         due = await self._store.next_due()
         return LOOK_SECONDS if due is None else min(LOOK_SECONDS, self._store.clock.seconds_until(due))

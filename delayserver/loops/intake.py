@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..errors import InvalidMessage
 from ..events import REFUSED, TAKEN_IN, count, emit, payload
 from ..layers.base import Arrived, Inbox, Layer
-from ..message import DeadLetter, Message, Waiting, derived_id, new_id, parse
+from ..message import DeadLetter, Message, OnConflict, Waiting, derived_id, new_id, parse
 from ..stores.base import Arrival, Store
 from .base import Loop
 
@@ -77,8 +77,7 @@ class Intake(Loop):
         good = [arrival for arrival in arrivals if isinstance(arrival.message, Waiting)]
         for on_conflict, run in itertools.groupby(good, key=_policy):
             messages = [arrival.message for arrival in run if isinstance(arrival.message, Waiting)]
-            # "error" has nobody to tell here; the message that waits is kept.
-            await self._store.aput(messages, "keep" if on_conflict == "error" else on_conflict)
+            await self._store.aput(messages, on_conflict)
         if letters:
             await self._store.refuse(letters)
 
@@ -86,5 +85,6 @@ class Intake(Loop):
         emit(REFUSED, channel=self._channel, id=letter.id, reason=letter.reason, payload=payload(one.raw))
 
 
-def _policy(arrival: Arrival) -> str:
-    return arrival.on_conflict
+def _policy(arrival: Arrival) -> OnConflict:
+    """An error has nobody to tell here: the message that waits is kept."""
+    return "keep" if arrival.on_conflict == "error" else arrival.on_conflict

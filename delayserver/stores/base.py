@@ -42,7 +42,7 @@ class Arrival(NamedTuple):
 class HandedOver(NamedTuple):
     """What one `hand_over` did: how many went out, the full channels it met, and what it only claimed."""
 
-    count: int
+    handed: int
     full: Sequence[str]
     claims: Sequence[Claim]
 

@@ -106,7 +106,7 @@ class MemoryStore(Store):
         self._wake.unbind()
 
     async def claim(self, now: int, limit: int, lease: int) -> list[Claim]:
-        claims = []
+        claims: list[Claim] = []
         with self._lock:
             while len(claims) < limit and (head := self._head()) is not None and head <= now:
                 _, id = self._order[0]

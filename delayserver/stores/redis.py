@@ -16,6 +16,7 @@ import msgpack
 from ..clock import Clock, StoreClock
 from ..conf import LayerSettings
 from ..errors import KeyTaken, StoreUnavailable
+from ..events import UNDELIVERABLE, emit
 from ..message import (
     Claim,
     DeadLetter,
@@ -23,11 +24,12 @@ from ..message import (
     Receipt,
     Target,
     Waiting,
+    new_id,
     pack_options,
     unpack_options,
 )
 from ..redis_link import ChannelFormat, Listener, RedisError, RedisLink, Script, decode_host
-from .base import MAX_BATCH, MAX_DEAD_LETTERS, Arrival, HandedOver, Named, Store, Wake
+from .base import MAX_BATCH, MAX_DEAD_BYTES, MAX_DEAD_LETTERS, Arrival, HandedOver, Named, Store, Wake
 
 PUT, CLAIM, FINISH = Script("put"), Script("claim"), Script("finish")
 POSTPONE, BURY, CHANGE = Script("postpone"), Script("bury"), Script("change")
@@ -145,7 +147,7 @@ class RedisStore(Store):
     async def claim(self, now: int, limit: int, lease: int) -> list[Claim]:
         until = now + lease
         found = await self._link.arun(CLAIM, self._keys[:3], [now, min(limit, MAX_BATCH), until])
-        return _claims(found, until)
+        return await self._claims(found, until)
 
     async def finish(self, claims: Sequence[Claim]) -> list[bool]:
         args: list[Any] = []
@@ -200,7 +202,22 @@ class RedisStore(Store):
         for name, later in paused.items():
             args += (name, later)
         count, full, found = await self._link.arun(HAND_OVER, self._keys[:3], args)
-        return HandedOver(int(count), [name.decode() for name in full], _claims(found, until))
+        return HandedOver(int(count), [name.decode() for name in full], await self._claims(found, until))
+
+    async def _claims(self, found: Sequence[bytes], until: int) -> list[Claim]:
+        """What a script claimed; what is no message at all becomes a dead letter."""
+        claims: list[Claim] = []
+        junk: list[Any] = []
+        for member, due in zip(found[::2], found[1::2], strict=True):
+            try:
+                claims.append(Claim(_unpack(member, int(float(due))), until))
+            except Exception as error:  # noqa: BLE001  a raw writer can put anything there
+                letter = _junk_letter(member, until, error)
+                emit(UNDELIVERABLE, id=letter.id, target="nobody", reason=letter.reason)
+                junk += (until, member, letter.at, _pack_letter(letter))
+        if junk:
+            await self._act(BURY, (self._keys.waiting, self._keys.dead), [MAX_DEAD_LETTERS, *junk])
+        return claims
 
     async def _act(self, script: Script, keys: Sequence[str], args: list[Any]) -> list[bool]:
         return _answers(await self._link.arun(script, keys, args))
@@ -273,16 +290,19 @@ def _unpack(member: bytes, due: int) -> Waiting:
         length = int.from_bytes(member[at : at + 2], "big")
         options, at = unpack_options(member[at + 2 : at + 2 + length]), at + 2 + length
     target = Target("group" if flags & _GROUP else "channel", name)
-    return Waiting(id, due, target, member[at:], **options)
+    message = Waiting(id, due, target, member[at:], **options)
+    if _pack(message) != member:  # then no finishing verb would find it again
+        raise ValueError("bytes that are no message of ours")
+    return message
 
 
 def _put_args(message: Waiting) -> tuple[int, bytes, str, bytes]:
     return message.due, _pack_id(message.id), message.key or "", _pack(message)
 
 
-def _claims(found: Sequence[bytes], until: int) -> list[Claim]:
-    pairs = zip(found[::2], found[1::2], strict=True)
-    return [Claim(_unpack(member, int(float(due))), until) for member, due in pairs]
+def _junk_letter(member: bytes, at: int, error: Exception) -> DeadLetter:
+    reason = f"expected a message in the store's layout, got bytes that are none ({type(error).__name__})"
+    return DeadLetter(new_id(at), at, reason, "the store", member[:MAX_DEAD_BYTES])
 
 
 def _receipts(reply: Any, messages: Sequence[Waiting]) -> list[Receipt]:

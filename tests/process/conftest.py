@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from delayserver.conf import LayerSettings
-from delayserver.models import DelayedMessage
+from delayserver.models import DeadMessage, DelayedMessage
 from delayserver.stores.base import Store
 from delayserver.stores.database import DatabaseStore
 from delayserver.stores.redis import RedisStore
@@ -95,9 +96,10 @@ def site(
         return
     alias: str = request.getfixturevalue(f"{name}_database")
     with django_db_blocker.unblock():
-        DelayedMessage.objects.using(alias).all().delete()
+        for model in (DelayedMessage, DeadMessage):
+            model.objects.using(alias).all().delete()
         yield Site("database", redis_url, start_process, database=alias)
-        DelayedMessage.objects.using(alias).all().delete()
+        connections[alias].close()  # the test may have ended it
 
 
 on_every_store = pytest.mark.parametrize("site", STORES, indirect=True)
@@ -120,6 +122,5 @@ async def store(site: Site) -> AsyncIterator[Store]:
 
 def cpu_seconds(pid: int) -> float:
     """User and system time a process has used, by the kernel's account."""
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rpartition(")")[2].split()
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

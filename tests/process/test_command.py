@@ -61,7 +61,7 @@ def test_it_ends_within_five_seconds_under_load_and_loses_nothing(site: Site) ->
     )
     left = int(counter.wait_for_line(r"left (\d+)")[1])
     assert handed_over + left == number
-    assert 0 < handed_over
+    assert handed_over > 0
 
 
 def test_a_second_signal_ends_it_at_once(site: Site, start_process: Callable[..., Process]) -> None:

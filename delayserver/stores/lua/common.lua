@@ -12,6 +12,7 @@ local function id_of(member)
   return string.sub(member, 1, length == 0 and 17 or length + 1)
 end
 
+-- Raises an error for what is no message: a raw writer can put anything here.
 local function parse(member)
   local id = id_of(member)
   local at = #id + 1
@@ -25,6 +26,7 @@ local function parse(member)
     key = string.sub(member, at + 2, at + 1 + length)
     at = at + 2 + length
   end
+  assert(at <= #member, 'too short')
   return id, flags, name, key, at
 end
 

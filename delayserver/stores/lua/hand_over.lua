@@ -32,8 +32,9 @@ end
 local due = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
 for i = 1, #due, 2 do
   local member = due[i]
-  local id, flags, name, key, at = parse(member)
-  local channel, body = on_channel(member, id, flags, name, at)
+  local ok, id, flags, name, key, at = pcall(parse, member)
+  local channel, body
+  if ok then channel, body = on_channel(member, id, flags, name, at) end
   local has_room = false
   if body and not paused[name] then
     room[channel] = room[channel] or room_on(channel, capacity, expiry, tonumber(time[1]))
@@ -59,8 +60,10 @@ for i = 1, #due, 2 do
       claims[#claims + 1] = member
       claims[#claims + 1] = due[i + 1]
     end
-    free_key(keys, key, id)
-    if any_moved then redis.call('HDEL', moved, id) end
+    if ok then
+      free_key(keys, key, id)
+      if any_moved then redis.call('HDEL', moved, id) end
+    end
   end
 end
 local names = {}

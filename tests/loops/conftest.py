@@ -1,0 +1,99 @@
+"""A store in memory, a layer in the test's hand, and a clock that stands still: `run_once` without any loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from delayserver.layers.base import Arrived, Delivered, Delivery, Full, Inbox, Layer, Outcome
+from delayserver.message import Content, Message
+from delayserver.stores.memory import MemoryStore
+
+from ..support.clock import FakeClock
+
+MAX_BYTES = 10_000
+
+
+class FakeLayer(Layer):
+    """Keeps what it is given in `sent`, at most `capacity` a target; `outcomes` says what befalls the next ones."""
+
+    def __init__(self) -> None:
+        self.sent: list[Delivery] = []
+        self.capacity = 1_000
+        self.outcomes: list[Outcome | Exception] = []
+        self.fake_inbox = FakeInbox()
+
+    def check(self, content: Content) -> None:
+        pass
+
+    async def open(self) -> None:
+        pass
+
+    async def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        return [self._deliver(delivery) for delivery in batch]
+
+    def _deliver(self, delivery: Delivery) -> Outcome:
+        outcome = self.outcomes.pop(0) if self.outcomes else Delivered()
+        if isinstance(outcome, Exception):
+            raise outcome
+        if sum(sent.target == delivery.target for sent in self.sent) >= self.capacity:
+            outcome = Full()
+        if isinstance(outcome, Delivered):
+            self.sent.append(delivery)
+        return outcome
+
+    def inbox(self, channel: str, max_bytes: int) -> Inbox:
+        return self.fake_inbox
+
+    async def aclose(self) -> None:
+        pass
+
+
+class FakeInbox(Inbox):
+    """What a test puts into `there` lies on the channel until it is discarded."""
+
+    keeps = True
+
+    def __init__(self) -> None:
+        self.there: list[Arrived] = []
+
+    def arrive(self, content: object) -> None:
+        raw = repr(content).encode()
+        self.there.append(Arrived(raw, raw, sent_at=len(self.there), content=content))
+
+    async def open(self, wake: Callable[[], None]) -> None:
+        pass
+
+    async def read(self, limit: int) -> Sequence[Arrived]:
+        return self.there[:limit]
+
+    async def discard(self, arrived: Sequence[Arrived]) -> None:
+        self.there = [one for one in self.there if one not in arrived]
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.fixture
+def layer() -> FakeLayer:
+    return FakeLayer()
+
+
+@pytest.fixture
+async def store(clock: FakeClock) -> AsyncIterator[MemoryStore]:
+    store = MemoryStore(clock=clock)
+    await store.open()
+    yield store
+    await store.aclose()
+
+
+def put(store: MemoryStore, n: int = 0, *, channel: str = "sink", delay: int = 0, **options: Any) -> str:
+    """Put ``{"type": "probe", "n": n}`` for `channel`; its id."""
+    message = Message(channel=channel, content={"type": "probe", "n": n}, delay=delay, **options)
+    return store.put([message.waiting(store.clock, MAX_BYTES)])[0].id
+
+
+def numbers(layer: FakeLayer, channel: str = "sink") -> list[int]:
+    return [sent.content["n"] for sent in layer.sent if sent.target.name == channel]

@@ -1,0 +1,179 @@
+"""Dispatch hands over what is due, once, in order, and decides what becomes of everything else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from delayserver.backoff import Retry
+from delayserver.layers.base import Failed, Full, Refused
+from delayserver.loops.dispatch import BATCH, FAILED_PAUSE_MS, FULL_PAUSE_MS, LOOK_SECONDS, Dispatch
+from delayserver.stores.memory import MemoryStore
+
+from ..support.clock import FakeClock
+from .conftest import FakeLayer, numbers, put
+
+RETRY = Retry(max_attempts=2, ack_timeout=timedelta(seconds=10))
+
+
+@pytest.fixture
+def dispatch(store: MemoryStore, layer: FakeLayer) -> Dispatch:
+    return Dispatch(store, layer, lease=30_000)
+
+
+async def test_nothing_waits_so_it_only_looks_now_and_then(dispatch: Dispatch) -> None:
+    assert await dispatch.run_once() == LOOK_SECONDS
+
+
+async def test_it_sleeps_exactly_until_the_next_is_due(dispatch: Dispatch, store: MemoryStore) -> None:
+    put(store, delay=1_234)
+    assert await dispatch.run_once() == 1.234
+
+
+async def test_a_message_goes_out_when_it_is_due_and_not_before(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock
+) -> None:
+    put(store, delay=200)
+    clock.advance(199)
+    await dispatch.run_once()
+    assert layer.sent == []
+    clock.advance(1)
+    assert await dispatch.run_once() == 0
+    assert [sent.content for sent in layer.sent] == [{"type": "probe", "n": 0}]
+    assert await store.count() == 0
+
+
+async def test_what_is_due_goes_out_in_order_batch_by_batch(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer
+) -> None:
+    for n in range(BATCH + 10):
+        put(store, n)
+    assert await dispatch.run_once() == 0
+    assert len(layer.sent) == BATCH
+    await dispatch.run_once()
+    assert numbers(layer) == list(range(BATCH + 10))
+
+
+async def test_what_meets_a_full_channel_waits_in_order_and_others_go_out(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock
+) -> None:
+    layer.capacity = 3
+    for n in range(6):
+        put(store, n)
+    put(store, 7, channel="other")
+    await dispatch.run_once()
+    assert numbers(layer) == [0, 1, 2]
+    assert numbers(layer, "other") == [7]
+    put(store, 6)  # comes later, and must not overtake
+    layer.capacity = 10
+    await dispatch.run_once()
+    assert numbers(layer) == [0, 1, 2]
+    clock.advance(FULL_PAUSE_MS)
+    await dispatch.run_once()
+    assert numbers(layer) == [0, 1, 2, 3, 4, 5, 6]
+    assert await store.count() == 0
+
+
+async def test_a_full_channel_costs_no_attempt(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock
+) -> None:
+    put(store, retry=RETRY)
+    for _ in range(5):
+        layer.outcomes = [Full()]
+        await dispatch.run_once()
+        clock.advance(FULL_PAUSE_MS)
+    await dispatch.run_once()
+    assert layer.sent[0].content["__delay__"]["attempt"] == 1
+
+
+async def test_a_layer_that_cannot_be_reached_is_tried_again(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock
+) -> None:
+    put(store)
+    layer.outcomes = [Failed(OSError("away"))]
+    await dispatch.run_once()
+    assert layer.sent == []
+    clock.advance(FAILED_PAUSE_MS)
+    await dispatch.run_once()
+    assert numbers(layer) == [0]
+
+
+async def test_a_layer_that_raises_gives_everything_back(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock
+) -> None:
+    for n in range(3):
+        put(store, n)
+    layer.outcomes = [RuntimeError("nobody planned this")]
+    with pytest.raises(RuntimeError):
+        await dispatch.run_once()
+    clock.advance(FAILED_PAUSE_MS)
+    await dispatch.run_once()
+    assert numbers(layer) == [0, 1, 2]
+
+
+async def test_what_the_layer_refuses_becomes_a_dead_letter(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer
+) -> None:
+    put(store)
+    layer.outcomes = [Refused("it does not like it")]
+    await dispatch.run_once()
+    [letter] = await store.dead_letters(10)
+    assert letter.reason == "it does not like it"
+    assert letter.source == "sink"
+    assert await store.count() == 0
+
+
+async def test_an_expired_message_is_dropped(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock
+) -> None:
+    put(store, 1, delay=100, expires=150)
+    put(store, 2, delay=100, expires=200)
+    clock.advance(200)
+    await dispatch.run_once()
+    assert numbers(layer) == [2]
+    assert await store.count() == 0
+
+
+async def test_with_retry_it_goes_out_again_after_the_ack_timeout_and_then_becomes_a_dead_letter(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock
+) -> None:
+    id = put(store, retry=RETRY)
+    for _ in range(3):
+        await dispatch.run_once()
+        clock.advance(10_000)
+    assert [sent.content["__delay__"]["attempt"] for sent in layer.sent] == [1, 2]
+    assert {sent.content["__delay__"]["id"] for sent in layer.sent} == {id}
+    [letter] = await store.dead_letters(10)
+    assert "out of attempts" in letter.reason
+    assert await store.count() == 0
+
+
+async def test_a_server_that_slept_past_its_lease_sends_nothing(
+    store: MemoryStore, layer: FakeLayer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store)
+    claim = store.claim
+
+    async def claim_and_fall_asleep(now: int, limit: int, lease: int) -> object:
+        claims = await claim(now, limit, lease)
+        clock.advance(lease)
+        return claims
+
+    monkeypatch.setattr(store, "claim", claim_and_fall_asleep)
+    await Dispatch(store, layer, lease=5_000).run_once()
+    assert layer.sent == []
+    monkeypatch.undo()
+    await Dispatch(store, layer).run_once()
+    assert numbers(layer) == [0]
+
+
+async def test_a_server_that_died_with_a_claim_loses_nothing(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock
+) -> None:
+    put(store)
+    await store.claim(clock.now(), 10, 5_000)  # and then its process is killed
+    assert await dispatch.run_once() == 5.0
+    clock.advance(5_000)
+    await dispatch.run_once()
+    assert numbers(layer) == [0]

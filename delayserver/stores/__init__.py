@@ -13,11 +13,14 @@ from ..errors import ConfigurationError
 from .base import Store
 
 
-@functools.cache
 def get_store(layer: str | None = None) -> Store:
     """The store for the layer of this alias (default: ``DELAYSERVER["CHANNEL_LAYER"]``), one a process."""
-    settings = get_settings()
-    layer_settings = get_layer_settings(layer or settings.channel_layer)
+    return _store_of(layer or get_settings().channel_layer)
+
+
+@functools.cache
+def _store_of(layer: str) -> Store:
+    settings, layer_settings = get_settings(), get_layer_settings(layer)
     path = store_path(layer_settings)
     try:
         backend = import_string(path)
@@ -31,4 +34,4 @@ def get_store(layer: str | None = None) -> Store:
 @receiver(setting_changed)
 def _forget(*, setting: str, **_: object) -> None:
     if setting in ("DELAYSERVER", "CHANNEL_LAYERS", "DATABASES"):
-        get_store.cache_clear()
+        _store_of.cache_clear()

@@ -42,9 +42,9 @@ class Retry:
             raise InvalidMessage("expected retry jitter to be a number from 0 to 1")
         for name in ("backoff", "max_wait", "ack_timeout"):
             value = getattr(self, name)
-            if not isinstance(value, timedelta) or not timedelta(0) < value <= MAX_WAIT:
+            if not isinstance(value, timedelta) or not _MS <= value <= MAX_WAIT:
                 raise InvalidMessage(
-                    f"expected retry {name} to be a timedelta above zero and up to a year"
+                    f"expected retry {name} to be a timedelta from a millisecond to a year"
                     " (on the wire: whole milliseconds)"
                 )
 

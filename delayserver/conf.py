@@ -86,6 +86,11 @@ def get_layer_settings(alias: str) -> LayerSettings:
 def store_path(layer: LayerSettings) -> str:
     """The dotted path of the store that goes with `layer`: redis where the layer is, else database."""
     name = get_settings().store or ("redis" if layer.backend in REDIS_LAYERS else "database")
+    if name == "redis" and layer.in_memory:
+        raise ConfigurationError(
+            "the redis store does not go with the in-memory channel layer, whose messages must stay in their process:"
+            " use the database or the memory store, or channels_redis."
+        )
     return STORES.get(name, name)
 
 

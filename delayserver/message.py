@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -26,6 +27,7 @@ MAX_DELAY = 100 * 365 * 24 * 3_600_000  # 100 years of 365 days, in ms
 MAX_DEPTH = 100  # below what msgpack (511), json and copy.deepcopy (about 300) can follow
 MAX_NAME_LENGTH = 99  # Channels: "length < 100"
 MAX_KEY_LENGTH = 200
+MAX_DEAD_BYTES = 4_096  # how much is kept of what was refused
 RESERVED_KEYS = frozenset({"__asgi_channel__", "__delay__"})
 
 # Channels' own patterns let "a\n", "a!" and non-ASCII digits through; these do not.
@@ -175,7 +177,7 @@ class Message:
             raise InvalidMessage(
                 f"expected key to be 1 to {MAX_KEY_LENGTH} printable characters, got {shown(self.key)}"
             )
-        if self.on_conflict not in ("keep", "replace", "error"):
+        if not isinstance(self.on_conflict, str) or self.on_conflict not in ("keep", "replace", "error"):
             raise InvalidMessage(
                 f'expected on_conflict to be "keep", "replace" or "error", got {shown(self.on_conflict)}'
             )
@@ -203,7 +205,7 @@ class Message:
             kind, value = _either("expires", self.expires)
             expires = clock.due(value) if kind == "delay" else value
             if expires < due:
-                raise InvalidMessage("expected expires to be later than the message is due")
+                raise InvalidMessage("expected expires not to be before the message is due")
         return Waiting(
             id or new_id(due),
             due,
@@ -274,7 +276,7 @@ def unpack(body: bytes) -> Any:
 
 def pack_options(message: Waiting) -> bytes:
     """What few messages have, as one blob; empty where a message has none of it."""
-    if message.key is None and message.expires is None and message.retry is None:
+    if message.key is None and message.expires is None and message.retry is None and not message.attempt:
         return b""
     retry = message.retry and message.retry.to_wire()
     return bytes(msgpack.packb([message.key, message.expires, retry, message.attempt]))
@@ -384,37 +386,55 @@ def _check_envelope(content: object) -> None:
 def _check_types(content: Content, max_bytes: int) -> None:
     """Walk the content, no further than `max_bytes` could hold, and refuse what would not arrive as sent."""
     size = 0
-    stack: list[tuple[tuple[str | int, ...], Any]] = [((), content)]
-    while stack:
-        path, node = stack.pop()
-        if len(path) >= MAX_DEPTH:
-            raise InvalidMessage(f"expected content nested at most {MAX_DEPTH} deep, got more")
-        is_dict = type(node) is dict
-        for name, value in node.items() if is_dict else enumerate(node):
-            if is_dict:
-                if type(name) is not str:
-                    raise InvalidMessage(f"expected the keys of content{_path(path)} to be str, got {shown(name)}")
-                size += len(name)
-            size += 1
-            kind = type(value)
-            if kind is str or kind is bytes:
-                size += len(value)
-            elif kind is dict or kind is list:
-                stack.append(((*path, name), value))
-            elif kind is int:
-                if not -(1 << 63) <= value < 1 << 64:
-                    raise InvalidMessage(f"expected content{_path((*path, name))} to fit 64 bits, got {shown(value)}")
-            elif not (value is None or kind is bool or kind is float):
-                hint = " (use a list)" if kind is tuple else ""
-                raise InvalidMessage(
-                    f"expected content{_path((*path, name))} to be None, bool, int, float, str, bytes, list or"
-                    f" dict, got {shown(value)}{hint}"
-                )
-            if size > max_bytes:
-                raise InvalidMessage(f"expected content of at most {max_bytes} bytes (MAX_MESSAGE_BYTES), got more")
+    for path, name, value in _walk(content):
+        size += 1 + (len(name) if type(name) is str else 0)
+        kind = type(value)
+        if kind is str or kind is bytes:
+            size += len(value)
+        elif kind is int:
+            if not -(1 << 63) <= value < 1 << 64:
+                raise InvalidMessage(f"expected content{_path(path, name)} to fit 64 bits, got {shown(value)}")
+        elif not (value is None or kind is bool or kind is float or kind is dict or kind is list):
+            hint = " (use a list)" if kind is tuple else ""
+            raise InvalidMessage(
+                f"expected content{_path(path, name)} to be None, bool, int, float, str, bytes, list or dict,"
+                f" got {shown(value)}{hint}"
+            )
+        if size > max_bytes:
+            raise InvalidMessage(f"expected content of at most {max_bytes} bytes (MAX_MESSAGE_BYTES), got more")
 
 
-def _path(path: tuple[str | int, ...]) -> str:
+def _walk(content: Content) -> Iterator[tuple[list[str | int], str | int, Any]]:
+    """Each value in the content, in order, with its name and the path to what holds it; in memory for the depth."""
+    path: list[str | int] = []
+    holders = [_items(content, path)]
+    while holders:
+        for name, value in holders[-1]:
+            yield path, name, value
+            if type(value) is dict or type(value) is list:
+                if len(holders) >= MAX_DEPTH:
+                    raise InvalidMessage(f"expected content nested at most {MAX_DEPTH} deep, got more")
+                if value:
+                    path.append(name)
+                    holders.append(_items(value, path))
+                    break
+        else:
+            holders.pop()
+            del path[-1:]
+
+
+def _items(holder: dict[Any, Any] | list[Any], path: list[str | int]) -> Iterator[tuple[str | int, Any]]:
+    if type(holder) is list:
+        yield from enumerate(holder)
+    elif type(holder) is dict:
+        for name, value in holder.items():
+            if type(name) is not str:
+                raise InvalidMessage(f"expected the keys of content{_path(path)} to be str, got {shown(name)}")
+            yield name, value
+
+
+def _path(path: Sequence[str | int], *names: str | int) -> str:
+    path = [*path[:9], *names]
     return "".join(f"[{shown(step)}]" for step in path[:8]) + ("..." if len(path) > 8 else "")
 
 

@@ -34,9 +34,7 @@ _SQLITE = {
     "OPTIONS": {"timeout": 20},
     "TEST": {"NAME": _FILE},
 }
-DATABASES: dict[str, dict[str, Any]] = json.loads(os.environ.get("DELAYSERVER_TEST_DB", "null")) or {
-    "default": _SQLITE
-}
+DATABASES: dict[str, dict[str, Any]] = json.loads(os.environ.get("DELAYSERVER_TEST_DB", "null")) or {"default": _SQLITE}
 
 # Nothing listens on port 1: a test that needs Redis says so.
 _HOST = {"address": os.environ.get("DELAYSERVER_TEST_REDIS", "redis://127.0.0.1:1"), "socket_timeout": None}

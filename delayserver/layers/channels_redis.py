@@ -16,9 +16,10 @@ from typing import Any
 from channels_redis.serializers import JSONSerializer, MsgPackSerializer
 
 from ..events import SET_ASIDE, UNKNOWN_LAYER, emit
+from ..message import MAX_DEAD_BYTES
 from ..redis_link import ChannelFormat, Listener, RedisLink, ResponseError, Script, decode_host
 from .base import Arrived, Delivered, Delivery, Failed, Full, Inbox, Outcome, Refused
-from .generic import MAX_RAW_BYTES, GenericLayer
+from .generic import GenericLayer
 
 KNOWN_VERSIONS = ("4.2.", "4.3.")
 DELIVER, PEEK = Script("deliver"), Script("peek")
@@ -180,7 +181,7 @@ class RedisInbox(Inbox):
         return arrived
 
     async def _peek(self, link: RedisLink, limit: int) -> list[Arrived]:
-        args = [limit, self._max_bytes, MAX_RAW_BYTES, MAX_BATCH_BYTES]
+        args = [limit, self._max_bytes, MAX_DEAD_BYTES, MAX_BATCH_BYTES]
         try:
             found = await link.arun(PEEK, [self.key], args)
         except ResponseError as error:
@@ -210,7 +211,7 @@ class RedisInbox(Inbox):
 
     def _bare(self, member: bytes) -> bytes:
         """The message without the random bytes before it, cut."""
-        return member[self._layer._serializer.random_prefix_length :][:MAX_RAW_BYTES]
+        return member[self._layer._serializer.random_prefix_length :][:MAX_DEAD_BYTES]
 
     async def discard(self, arrived: Sequence[Arrived]) -> None:
         for host, link in enumerate(self._links):

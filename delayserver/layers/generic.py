@@ -17,13 +17,12 @@ from channels.exceptions import ChannelFull
 from ..clock import microseconds
 from ..errors import InvalidMessage
 from ..events import LOOP_FAILED, emit
-from ..message import Content
+from ..message import MAX_DEAD_BYTES, Content
 from .base import Arrived, Delivered, Delivery, Failed, Full, Inbox, Layer, Outcome, Refused
 
 MAX_AT_ONCE = 32
 MAX_READ_AHEAD = 100
 RECEIVE_AGAIN_SECONDS = 1.0
-MAX_RAW_BYTES = 4_096
 
 
 class GenericLayer(Layer):
@@ -140,4 +139,4 @@ def _arrived(content: object) -> Arrived:
         raw = bytes(msgpack.packb(content))
     except Exception:  # noqa: BLE001  the in-memory layer carries any object at all
         raw = f"a value of type {type(content).__name__}".encode()
-    return Arrived(b"", raw[:MAX_RAW_BYTES], microseconds(), content=content)
+    return Arrived(b"", raw[:MAX_DEAD_BYTES], microseconds(), content=content)

@@ -18,6 +18,7 @@ from .base import Loop
 BATCH = 250
 LEASE_MS = 30_000
 LOOK_SECONDS = 5.0  # the longest sleep: a wake-up can get lost, a look is cheap
+LOCKED_SECONDS = 0.02  # when to ask again for what is due and could not be claimed: somebody's transaction has it
 FULL_PAUSE_MS = 100  # how long to leave a full channel alone
 FAILED_PAUSE_MS = 500
 
@@ -54,7 +55,11 @@ class Dispatch(Loop):
         if work.handed or work.full or work.claims:
             return 0
         due = await self._store.next_due()
-        return LOOK_SECONDS if due is None else min(LOOK_SECONDS, self._store.clock.seconds_until(due))
+        if due is None:
+            return LOOK_SECONDS
+        if due <= now:
+            return LOCKED_SECONDS
+        return min(LOOK_SECONDS, self._store.clock.seconds_until(due))
 
     async def _take(self, now: int) -> HandedOver:
         """What is due: handed over by the store itself where it can, else claimed."""
@@ -91,7 +96,7 @@ class Dispatch(Loop):
         if message.expires is not None and message.expires < now:
             emit(EXPIRED, id=message.id, target=message.target.name)
             settlement.done.append(claim)
-        elif message.target.name in self._paused:
+        elif message.target.kind == "channel" and message.target.name in self._paused:
             settlement.later.append((claim, self._paused[message.target.name]))
         elif message.retry and message.attempt >= message.retry.max_attempts:
             settlement.dead.append((claim, f"out of attempts: {message.attempt} without an ack"))

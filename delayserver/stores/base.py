@@ -21,7 +21,6 @@ from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
 
 MAX_BATCH = 500  # the most one act takes, so that no script or statement runs long
 MAX_DEAD_LETTERS = 10_000  # the oldest go first
-MAX_DEAD_BYTES = 1_048_576  # how much of a dead letter's payload is kept
 
 
 class Named(NamedTuple):

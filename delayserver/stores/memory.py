@@ -50,14 +50,16 @@ class MemoryStore(Store):
         return receipts
 
     def _refuse_taken(self, messages: Sequence[Waiting]) -> None:
-        seen = set(self._keys)
+        holders = dict(self._keys)
         for message in messages:
-            if message.key is not None:
-                if message.key in seen:
-                    raise KeyTaken(f"a message with key {message.key!r} is waiting already")
-                seen.add(message.key)
+            if message.key is None or message.id in self._messages:
+                continue
+            if holders.setdefault(message.key, message.id) != message.id:
+                raise KeyTaken(f"a message with key {message.key!r} is waiting already")
 
     def _put(self, message: Waiting, on_conflict: OnConflict) -> Receipt:
+        if message.id in self._messages:  # it was put before, and the answer was lost
+            return Receipt(message.id, message.due, created=True)
         held = self._keys.get(message.key) if message.key is not None else None
         if held is not None:
             if on_conflict != "replace":
@@ -65,8 +67,7 @@ class MemoryStore(Store):
             del self._messages[held]
         if message.key is not None:
             self._keys[message.key] = message.id
-        if message.id not in self._messages:
-            self._set(message, 0)
+        self._set(message, 0)
         return Receipt(message.id, message.due, created=True)
 
     def cancel(self, named: Sequence[Named]) -> list[bool]:

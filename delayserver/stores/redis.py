@@ -18,6 +18,7 @@ from ..conf import LayerSettings
 from ..errors import KeyTaken, StoreUnavailable
 from ..events import UNDELIVERABLE, emit
 from ..message import (
+    MAX_DEAD_BYTES,
     Claim,
     DeadLetter,
     OnConflict,
@@ -29,7 +30,7 @@ from ..message import (
     unpack_options,
 )
 from ..redis_link import ChannelFormat, Listener, RedisError, RedisLink, Script, decode_host
-from .base import MAX_BATCH, MAX_DEAD_BYTES, MAX_DEAD_LETTERS, Arrival, HandedOver, Named, Store, Wake
+from .base import MAX_BATCH, MAX_DEAD_LETTERS, Arrival, HandedOver, Named, Store, Wake
 
 PUT, CLAIM, FINISH = Script("put"), Script("claim"), Script("finish")
 POSTPONE, BURY, CHANGE = Script("postpone"), Script("bury"), Script("change")
@@ -230,7 +231,8 @@ class RedisStore(Store):
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         client: Any = self._link.here
-        return [_unpack_letter(raw) for raw in await client.zrange(self._keys.dead, 0, limit - 1, desc=True)]
+        newest = await client.zrevrangebyscore(self._keys.dead, "+inf", "-inf", start=0, num=limit)
+        return [_unpack_letter(raw) for raw in newest]
 
 
 class _Translated:
@@ -265,7 +267,7 @@ def _pack_id(id: str) -> bytes:
 def _pack(message: Waiting) -> bytes:
     name, key = message.target.name.encode(), (message.key or "").encode()
     options = b""
-    if message.expires is not None or message.retry is not None:
+    if message.expires is not None or message.retry is not None or message.attempt:
         options = pack_options(message)
     flags = _GROUP * (message.target.kind == "group") | _KEY * (message.key is not None) | _OPTIONS * bool(options)
     parts = [_pack_id(message.id), bytes([flags, len(name)]), name]

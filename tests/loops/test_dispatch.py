@@ -8,7 +8,14 @@ import pytest
 
 from delayserver.backoff import Retry
 from delayserver.layers.base import Failed, Full, Refused
-from delayserver.loops.dispatch import BATCH, FAILED_PAUSE_MS, FULL_PAUSE_MS, LOOK_SECONDS, Dispatch
+from delayserver.loops.dispatch import (
+    BATCH,
+    FAILED_PAUSE_MS,
+    FULL_PAUSE_MS,
+    LOCKED_SECONDS,
+    LOOK_SECONDS,
+    Dispatch,
+)
 from delayserver.stores.memory import MemoryStore
 
 from ..support.clock import FakeClock
@@ -29,6 +36,17 @@ async def test_nothing_waits_so_it_only_looks_now_and_then(dispatch: Dispatch) -
 async def test_it_sleeps_exactly_until_the_next_is_due(dispatch: Dispatch, store: MemoryStore) -> None:
     put(store, delay=1_234)
     assert await dispatch.run_once() == 1.234
+
+
+async def test_what_is_due_but_locked_by_a_transaction_is_not_asked_for_without_a_pause(
+    dispatch: Dispatch, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def claim_nothing(*_: object) -> list[object]:
+        return []
+
+    put(store)
+    monkeypatch.setattr(store, "claim", claim_nothing)
+    assert await dispatch.run_once() == LOCKED_SECONDS
 
 
 async def test_a_message_goes_out_when_it_is_due_and_not_before(

@@ -150,7 +150,7 @@ async def test_a_full_channel_keeps_its_messages_waiting_and_delays_no_other(
     await receive(layer, "other")
     assert 500 <= ms_since(sent) <= 500 + LATE_MS
     assert await holds(layer, "full", 10)
-    assert await store.count() == 1
+    await await_for(lambda: all_are_stored(store, 1), 5, "one message that waits")
     assert (await receive(layer, "full"))["n"] == 0
     assert [(await receive(layer, "full"))["n"] for _ in range(10)] == list(range(1, 11))
     await await_for(lambda: nothing_is_left(store), 5, "an empty store")

@@ -61,21 +61,24 @@ local function free_key(keys, key, id)
   if key and redis.call('HGET', keys, key) == id then redis.call('HDEL', keys, key) end
 end
 
--- Nowhere -> waiting. Answers {created, id, due}.
+-- Nowhere -> waiting. Answers {created, id, due}. What is there already was put before, and the answer was lost.
 local function put(waiting, keys, moved, on_conflict, due, id, key, member)
+  if redis.call('ZADD', waiting, 'NX', due, member) == 0 then return {1, id, due} end
   if key ~= '' then
     local held = redis.call('HGET', keys, key)
-    if held and held ~= id then
-      local old, old_due = find(waiting, moved, held)
-      if old and on_conflict ~= 'replace' then return {0, held, text(old_due)} end
-      if old then redis.call('ZREM', waiting, old) end
+    local old, old_due = nil, nil
+    if held then old, old_due = find(waiting, moved, held) end
+    if old and on_conflict ~= 'replace' then
+      redis.call('ZREM', waiting, member)
+      return {0, held, text(old_due)}
+    end
+    if old then
+      redis.call('ZREM', waiting, old)
       redis.call('HDEL', moved, held)
     end
     redis.call('HSET', keys, key, id)
   end
-  if redis.call('ZADD', waiting, 'NX', due, member) == 1 and tonumber(due) ~= due_of(id) then
-    redis.call('HSET', moved, id, due)
-  end
+  if tonumber(due) ~= due_of(id) then redis.call('HSET', moved, id, due) end
   return {1, id, due}
 end
 

@@ -3,13 +3,13 @@
 local waiting, keys, moved = KEYS[1], KEYS[2], KEYS[3]
 local on_conflict = ARGV[2]
 if on_conflict == 'error' then
-  local seen = {}
+  local holders = {}
   for i = 3, #ARGV, 4 do
-    local key = ARGV[i + 2]
-    if key ~= '' then
-      local held = redis.call('HGET', keys, key)
-      if seen[key] or (held and find(waiting, moved, held)) then return (i - 3) / 4 end
-      seen[key] = true
+    local id, key = ARGV[i + 1], ARGV[i + 2]
+    if key ~= '' and not redis.call('ZSCORE', waiting, ARGV[i + 3]) then
+      local held = holders[key] or redis.call('HGET', keys, key)
+      if held and held ~= id and (holders[key] or find(waiting, moved, held)) then return (i - 3) / 4 end
+      holders[key] = id
     end
   end
 end

@@ -1,0 +1,70 @@
+# `make help` lists what there is. Everything is made in .venv and .cache, beside this file.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help test check format demo demo-redis bench docs test-matrix clean
+
+help:
+	@echo 'make test         install what is missing, and run all tests'
+	@echo 'make check        format, lint, import rules, types, documentation'
+	@echo 'make format       put the code into the one format'
+	@echo 'make demo         the prog rock demo, in one process (http://127.0.0.1:8000)'
+	@echo 'make demo-redis   the same as three processes on a Redis of their own'
+	@echo 'make bench        the benchmarks'
+	@echo 'make docs         read the documentation (http://127.0.0.1:8001)'
+	@echo 'make test-matrix  the tests on every Python and Django that can be had here'
+	@echo 'make clean        remove what was made'
+	@echo
+	@echo 'PYTHON=python3.12 make ...  uses another Python (3.11 or later); TESTS="-k redis" chooses tests'
+
+test: .venv/.dev
+	scripts/setup.sh servers
+	$(BIN)/python -m pytest $(TESTS)
+
+check: .venv/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .cache/site
+
+format: .venv/.dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+demo: .venv/.demo
+	$(BIN)/python examples/progrock/serve.py
+
+demo-redis: .venv/.demo
+	$(BIN)/python examples/progrock/serve.py --redis
+
+bench: .venv/.dev
+	scripts/setup.sh servers
+	$(BIN)/python -m benchmarks
+
+docs: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:8001
+
+test-matrix: .venv/.dev
+	scripts/setup.sh servers
+	scripts/test_matrix.sh $(BIN)/python
+
+clean:
+	rm -rf .venv .venv-* .cache build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One environment; the demo needs little of it, and nothing that is compiled.
+$(BIN)/python:
+	scripts/setup.sh venv $(PYTHON)
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+.venv/.dev: pyproject.toml | $(BIN)/python
+	scripts/setup.sh build $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ .venv/.demo

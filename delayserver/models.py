@@ -1,0 +1,94 @@
+"""The tables of the database store and the questions asked of them. What is done with them: stores/database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+HOME_GRACE_MS = 1_000  # so long a message waits for its own process before any other takes it
+
+
+class ExactCharField(models.CharField):  # type: ignore[type-arg]  # cannot be subscripted at run time
+    """Text that every database compares and sorts as Python does: by code point, case and all."""
+
+    collations = {"mysql": "utf8mb4_bin", "postgresql": "C"}
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        if connection.vendor == "postgresql":  # another name for varchar, for which Django adds a LIKE index
+            return f"character varying({self.max_length})"
+        return str(super().db_type(connection))
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        return {**super().db_parameters(connection), "collation": self.collations.get(connection.vendor)}
+
+
+class DelayedMessageQuerySet(models.QuerySet["DelayedMessage"]):
+    def of(self, layer: str) -> DelayedMessageQuerySet:
+        return self.filter(layer=layer)
+
+    def waiting(self) -> DelayedMessageQuerySet:
+        return self.filter(generation=0)
+
+    def in_order(self) -> DelayedMessageQuerySet:
+        return self.order_by("due", "id")
+
+    def due_by(self, now: int, homes: Collection[str]) -> DelayedMessageQuerySet:
+        """Due for a process that is at home in `homes`: those of other homes only after their grace."""
+        ours = models.Q(home__in=homes) | models.Q(due__lte=now - HOME_GRACE_MS)
+        return self.filter(ours, due__lte=now)
+
+
+class DelayedMessage(models.Model):
+    """A message that waits, or is claimed: then `generation` is not 0 and `due` is the end of the lease."""
+
+    id = ExactCharField(primary_key=True, max_length=200)
+    layer = ExactCharField(max_length=100)
+    home = ExactCharField(max_length=100, default="", blank=True)
+    due = models.BigIntegerField()
+    generation = models.BigIntegerField(default=0)
+    kind = models.CharField(max_length=10)
+    name = models.CharField(max_length=100)
+    key = models.CharField(max_length=64, null=True, blank=True)
+    body = models.BinaryField()
+    options = models.BinaryField(default=b"")
+
+    objects = DelayedMessageQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["layer", "key"], name="delayserver_key")]
+        indexes = [models.Index(fields=["layer", "due", "id"], name="delayserver_due")]
+
+    def __str__(self) -> str:
+        return f"{self.id} for {self.kind} {self.name}"
+
+
+class DeadMessageQuerySet(models.QuerySet["DeadMessage"]):
+    def of(self, layer: str) -> DeadMessageQuerySet:
+        return self.filter(layer=layer)
+
+    def newest_first(self) -> DeadMessageQuerySet:
+        return self.order_by("-id")
+
+
+class DeadMessage(models.Model):
+    """A dead letter; `message_id` may come more than once."""
+
+    id = models.BigAutoField(primary_key=True)
+    message_id = ExactCharField(max_length=200)
+    layer = ExactCharField(max_length=100)
+    at = models.BigIntegerField()
+    reason = ExactCharField(max_length=1_000)
+    source = ExactCharField(max_length=200)
+    body = models.BinaryField()
+
+    objects = DeadMessageQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["layer", "id"], name="delayserver_dead")]
+        verbose_name = "dead letter"
+
+    def __str__(self) -> str:
+        return f"{self.message_id}: {self.reason}"

@@ -1,0 +1,192 @@
+"""Messages in the Django database: PostgreSQL, MySQL, MariaDB, SQLite.
+
+`database_table` has the transactions; here is who runs them where. ``put``, ``cancel`` and ``reschedule`` run on the
+calling thread's connection and so join the caller's transaction; their a-twins run in the thread that Django's
+own async ORM would use. A server's verbs run in one thread of the store's own, so that no slow view holds up
+dispatch. A server's loop may call the a-twins too: they then run in that thread as well, which they know by
+the context in which the store was opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+
+from ..clock import Clock
+from ..conf import LayerSettings
+from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
+from . import database_listen
+from .base import Named, Store, Wake
+from .database_table import Table
+
+POLL_SECONDS = 0.1  # how often a server looks for earlier messages where nobody tells it
+CLOCK_SECONDS = 10.0  # how old a server's reading of the clock may get
+CLOSE_SECONDS = 5.0  # how long a statement in hand may take when the store closes
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_served: ContextVar[Store | None] = ContextVar("_served", default=None)  # set for the tasks of its server
+
+
+class DatabaseStore(Store):
+    """One layer's messages in the database `using`."""
+
+    def __init__(self, layer: LayerSettings, using: str = "default", *, clock: Clock | None = None) -> None:
+        self.using = using
+        self.layer = layer.alias
+        self._table = Table(using, layer.alias, clock)
+        self.clock = self._table.clock
+        self._homes: tuple[str, ...] = ("",)
+        self._thread: ThreadPoolExecutor | None = None
+        self._listener: database_listen.Listener | None = None
+        self._wake = Wake()
+        self._said: int | None = None  # what `next_due` last answered; None while it asks
+
+    def __str__(self) -> str:
+        return str(self._table)
+
+    def read_clock(self) -> Clock:
+        return self._table.read_clock()
+
+    async def aread_clock(self) -> Clock:
+        return self.clock if self._table.clock_is_fresh() else await self._for_caller(self.read_clock)
+
+    # -- for callers --------------------------------------------------------------------------------------
+
+    def put(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
+        return self._table.put(messages, on_conflict)
+
+    def cancel(self, named: Sequence[Named]) -> list[bool]:
+        return self._table.cancel(named)
+
+    def reschedule(self, named: Named, due: int) -> bool:
+        return self._table.reschedule(named, due)
+
+    async def aput(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
+        return await self._for_caller(self.put, messages, on_conflict)
+
+    async def acancel(self, named: Sequence[Named]) -> list[bool]:
+        return await self._for_caller(self.cancel, named)
+
+    async def areschedule(self, named: Named, due: int) -> bool:
+        return await self._for_caller(self.reschedule, named, due)
+
+    # -- for the server's loops ---------------------------------------------------------------------------
+
+    async def open(self, home: str = "") -> None:
+        self._homes = ("", home)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="delayserver-store")
+        self._wake.bind()
+        _served.set(self)
+        try:
+            await self._in_thread(self._next_due)  # reads the clock, and fails here where tables are missing
+            await self._listen()
+        except BaseException:
+            await self.aclose()
+            raise
+        database_listen.lend(self)
+
+    async def _listen(self) -> None:
+        if self._table.vendor == "postgresql" and database_listen.can_listen():
+            self._listener = database_listen.Listener(self.layer, self._listen_parameters, self._wake.ring)
+            await self._listener.start()
+
+    async def aclose(self) -> None:
+        database_listen.withdraw(self)
+        self._wake.ring()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await listener.stop()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            closing = asyncio.get_running_loop().run_in_executor(thread, self._table.disconnect)
+            thread.shutdown(wait=False)
+            await asyncio.wait([closing], timeout=CLOSE_SECONDS)
+        self._wake.unbind()
+
+    async def claim(self, now: int, limit: int, lease: int) -> list[Claim]:
+        return await self._in_thread(self._table.claim, now, limit, lease, self._homes)
+
+    async def finish(self, claims: Sequence[Claim]) -> list[bool]:
+        return await self._in_thread(self._table.finish, claims)
+
+    async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: bool) -> list[bool]:
+        held = await self._in_thread(self._table.postpone, claims, due, spend)
+        self._wake.ring()
+        return held
+
+    async def bury(self, claims: Sequence[Claim], letters: Sequence[DeadLetter]) -> list[bool]:
+        return await self._in_thread(self._table.bury, claims, letters)
+
+    async def refuse(self, letters: Sequence[DeadLetter]) -> None:
+        await self._in_thread(self._table.refuse, letters)
+
+    async def next_due(self) -> int | None:
+        return await self._in_thread(self._next_due)
+
+    def _next_due(self) -> int | None:
+        self._said = None  # what is put meanwhile rings, whether the answer knows it or not
+        self._table.read_clock(CLOCK_SECONDS)
+        self._said = self._table.next_due(self._homes)
+        return self._said
+
+    async def earlier(self) -> None:
+        while not await self._rang():
+            if await self._in_thread(self._is_earlier):
+                return
+
+    async def _rang(self) -> bool:
+        """Wait for a ring; False when it is time to look, where nobody may tell us."""
+        told = self._listener is not None and self._listener.hears
+        try:
+            async with asyncio.timeout(None if told else POLL_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _is_earlier(self) -> bool:
+        due = self._table.next_due(self._homes)
+        return due is not None and (self._said is None or due < self._said)
+
+    def hear(self, due: int) -> None:
+        """Something due then was put in this process."""
+        if self._said is None or due < self._said:
+            self._wake.ring()
+
+    # -- for people ---------------------------------------------------------------------------------------
+
+    async def count(self) -> int:
+        return await self._in_thread(self._table.count)
+
+    async def dead_letters(self, limit: int) -> list[DeadLetter]:
+        return await self._in_thread(self._table.dead_letters, limit)
+
+    # -- threads ------------------------------------------------------------------------------------------
+
+    async def _for_caller(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """In the thread whose transaction the caller may be in; for the store's own server, in the store's."""
+        if _served.get() is self:
+            return await self._in_thread(act, *args, **kwargs)
+        return await sync_to_async(act, thread_sensitive=True)(*args, **kwargs)
+
+    async def _in_thread(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """In the store's own thread while it is open, else where Django's async ORM would."""
+        if self._thread is None:
+            return await sync_to_async(act, thread_sensitive=True)(*args, **kwargs)
+        tidily = functools.partial(self._tidily, functools.partial(act, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._thread, tidily)
+
+    def _tidily(self, act: Callable[[], T]) -> T:
+        self._table.tidy()
+        return act()
+
+    async def _listen_parameters(self) -> Mapping[str, Any]:
+        return await self._in_thread(self._table.listen_parameters)

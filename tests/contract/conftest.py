@@ -1,0 +1,99 @@
+"""A place for each kind of store, and open stores in it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+import redis
+from django.apps import apps
+from pytest_django import DjangoDbBlocker
+
+from delayserver.conf import REDIS_LAYER, LayerSettings
+from delayserver.stores.base import Store
+from delayserver.stores.database import DatabaseStore
+from delayserver.stores.memory import MemoryStore
+from delayserver.stores.redis import RedisStore
+
+from ..support.databases import empty_database
+from .places import Place
+
+KINDS = ("memory", "redis", "database-sqlite", "database-postgres", "database-mariadb")
+LAYER = LayerSettings("default", REDIS_LAYER, {})
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def place(kind: str, request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[Place]:
+    match kind.split("-"):
+        case ["memory"]:
+            yield _in_memory()
+        case ["redis"]:
+            yield _in_redis(request.getfixturevalue("redis_url"))
+        case ["database", vendor]:
+            alias = request.getfixturevalue(f"{vendor}_database")
+            with django_db_blocker.unblock():
+                yield _in_database(kind, alias)
+                empty_database(alias)
+
+
+def _in_memory() -> Place:
+    """One process is all there is: each further store is the same one."""
+    store = MemoryStore()
+
+    def empty() -> None:
+        store._messages.clear()
+        store._keys.clear()
+        store._dead.clear()
+
+    return Place("memory", lambda: store, empty, lambda: [*store._messages, *store._keys, *map(str, store._dead)])
+
+
+def _in_redis(url: str) -> Place:
+    def empty() -> None:
+        with redis.Redis.from_url(url) as client:
+            client.flushdb()
+
+    def leftovers() -> list[str]:
+        with redis.Redis.from_url(url) as client:
+            return [name.decode() for name in client.scan_iter()]
+
+    return Place("redis", lambda: RedisStore(LAYER, url), empty, leftovers)
+
+
+def _in_database(kind: str, alias: str) -> Place:
+    def leftovers() -> list[str]:
+        models = apps.get_app_config("delayserver").get_models()
+        return [str(row) for model in models for row in model._base_manager.using(alias).all()]
+
+    return Place(kind, lambda: DatabaseStore(LAYER, alias), lambda: empty_database(alias), leftovers)
+
+
+@pytest.fixture
+async def open_store(place: Place) -> AsyncIterator[Callable[[], Awaitable[Store]]]:
+    """Opens another store in the place; all are closed when the test ends."""
+    async with AsyncExitStack() as closing:
+
+        async def open_one() -> Store:
+            store = place.store()
+            await store.open()
+            closing.push_async_callback(store.aclose)
+            return store
+
+        yield open_one
+
+
+@pytest.fixture
+async def store(open_store: Callable[[], Awaitable[Store]]) -> Store:
+    return await open_store()
+
+
+@pytest.fixture
+async def other(store: Store, open_store: Callable[[], Awaitable[Store]]) -> Store:
+    """A second store in the same place, as a second server has it."""
+    return await open_store()

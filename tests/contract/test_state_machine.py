@@ -1,0 +1,175 @@
+"""Whatever is done in whatever order, every store answers as `MemoryStore` does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from delayserver.backoff import Retry
+from delayserver.errors import KeyTaken
+from delayserver.message import Claim, DeadLetter, OnConflict, Waiting
+from delayserver.stores.base import Named, Store
+from delayserver.stores.memory import MemoryStore
+
+from ..support.clock import NOW
+from .places import Place, waiting
+
+offsets = st.integers(-5, 25)
+keys = st.sampled_from([None, "a", "b", "c"])
+conflicts: st.SearchStrategy[OnConflict] = st.sampled_from(["keep", "replace", "error"])
+choices = st.integers(0, 50)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Does the same to a store and to the model, and compares what they say."""
+
+    place: Place
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.model = MemoryStore()
+        self.real: Store = self.place.store()
+        self.now = NOW
+        self.made = 0
+        self.messages: list[Waiting] = []
+        self.claims: list[tuple[Claim, Claim]] = []  # the model's, and the store's
+
+    @initialize()
+    def open(self) -> None:
+        self.place.empty()
+        self.both(lambda store: store.open())
+
+    def both(self, act: Callable[[Store], Awaitable[Any]]) -> tuple[Any, Any]:
+        return self.run(act(self.model)), self.run(act(self.real))
+
+    def run(self, act: Awaitable[Any]) -> Any:
+        async def done() -> Any:
+            try:
+                return await act
+            except KeyTaken:
+                return KeyTaken
+
+        return self.runner.run(done())
+
+    def agree(self, act: Callable[[Store], Awaitable[Any]]) -> Any:
+        expected, came = self.both(act)
+        assert came == expected
+        return came
+
+    # -- what callers do ----------------------------------------------------------------------------------
+
+    def make(self, offset: int, key: str | None, retried: bool) -> Waiting:
+        due, self.made = self.now + offset, self.made + 1
+        id = f"{due:012x}{self.made:020x}"
+        message = waiting(due, id=id, key=key, retry=Retry() if retried else None)
+        self.messages.append(message)
+        return message
+
+    @rule(parts=st.lists(st.tuples(offsets, keys, st.booleans()), min_size=1, max_size=3), on_conflict=conflicts)
+    def put(self, parts: list[tuple[int, str | None, bool]], on_conflict: OnConflict) -> None:
+        batch = [self.make(*part) for part in parts]
+        self.agree(lambda store: store.aput(batch, on_conflict))
+
+    @rule(which=choices, on_conflict=conflicts)
+    def put_again(self, which: int, on_conflict: OnConflict) -> None:
+        if self.messages:
+            message = self.messages[which % len(self.messages)]
+            self.agree(lambda store: store.aput([message], on_conflict))
+
+    @rule(which=choices, key=keys)
+    def cancel(self, which: int, key: str | None) -> None:
+        named = self.named(which, key)
+        self.agree(lambda store: store.acancel([named]))
+
+    @rule(which=choices, key=keys, offset=offsets)
+    def reschedule(self, which: int, key: str | None, offset: int) -> None:
+        named = self.named(which, key)
+        self.agree(lambda store: store.areschedule(named, self.now + offset))
+
+    def named(self, which: int, key: str | None) -> Named:
+        if key is not None or not self.messages:
+            return Named(key=key or "none")
+        return Named(id=self.messages[which % len(self.messages)].id)
+
+    # -- what servers do ----------------------------------------------------------------------------------
+
+    @rule(ms=st.integers(0, 15))
+    def advance(self, ms: int) -> None:
+        self.now += ms
+
+    @rule(limit=st.integers(1, 4), lease=st.integers(1, 20))
+    def claim(self, limit: int, lease: int) -> None:
+        expected, came = self.both(lambda store: store.claim(self.now, limit, lease))
+        assert [claim.message for claim in came] == [claim.message for claim in expected]
+        self.claims += zip(expected, came, strict=True)
+
+    @rule(which=st.sets(choices, min_size=1, max_size=3))
+    def finish(self, which: set[int]) -> None:
+        expected, came = self.chosen(which)
+        self.answers(self.model.finish(expected), self.real.finish(came))
+
+    @rule(which=st.sets(choices, min_size=1, max_size=3), later=st.lists(offsets, min_size=3, max_size=3))
+    def postpone(self, which: set[int], later: list[int]) -> None:
+        expected, came = self.chosen(which)
+        due = [self.now + offset for offset in later[: len(came)]]
+        # only a message with retry counts attempts
+        spend = all(claim.message.retry for claim in came)
+        self.answers(self.model.postpone(expected, due, spend=spend), self.real.postpone(came, due, spend=spend))
+
+    @rule(which=st.sets(choices, min_size=1, max_size=3))
+    def bury(self, which: set[int]) -> None:
+        expected, came = self.chosen(which)
+        letters = [self.letter(claim) for claim in came]
+        self.answers(self.model.bury(expected, letters), self.real.bury(came, letters))
+
+    def letter(self, claim: Claim) -> DeadLetter:
+        self.made += 1
+        return DeadLetter(claim.message.id, NOW + self.made, "a reason", "a channel", claim.message.body)
+
+    def chosen(self, which: set[int]) -> tuple[list[Claim], list[Claim]]:
+        """Some claims, of old as well: no message twice, as no server would."""
+        if not self.claims:
+            return [], []
+        pairs = {self.claims[one % len(self.claims)][0].message.id: one % len(self.claims) for one in which}
+        chosen = [self.claims[one] for one in pairs.values()]
+        return [expected for expected, _ in chosen], [came for _, came in chosen]
+
+    def answers(self, expected: Awaitable[Any], came: Awaitable[Any]) -> None:
+        wanted = self.run(expected)
+        assert self.run(came) == wanted
+
+    # -- what is always so --------------------------------------------------------------------------------
+
+    @invariant()
+    def next_due_and_count_agree(self) -> None:
+        self.agree(lambda store: store.next_due())
+        self.agree(lambda store: store.count())
+
+    def teardown(self) -> None:
+        try:
+            self.agree(lambda store: store.dead_letters(100))
+            self.drain()
+        finally:
+            self.both(lambda store: store.aclose())
+            self.runner.close()
+            self.place.empty()
+
+    def drain(self) -> None:
+        """All that is left comes out alike, and leaves nothing behind."""
+        self.now += 1_000
+        self.claim(500, 1)
+        self.finish(set(range(len(self.claims))))
+        assert self.run(self.real.count()) == 0
+
+
+@pytest.mark.timeout(600)  # to find the shortest example of a failure takes long
+def test_every_store_answers_as_memory_does(place: Place) -> None:
+    machine = type("Machine", (StoreMachine,), {"place": place})
+    run_state_machine_as_test(machine, settings=hypothesis.settings(stateful_step_count=30))

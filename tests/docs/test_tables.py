@@ -1,0 +1,129 @@
+"""Tables of the docs that repeat what the code says must say the same."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage
+from django.test import override_settings
+
+from delayserver import checks, conf, errors, events, message
+from delayserver.clock import SystemClock
+from delayserver.message import parse
+
+from .blocks import ROOT, table_rows
+
+DOCS = ROOT / "docs"
+SETTINGS, WIRE, LOGGING = DOCS / "reference/settings.md", DOCS / "reference/wire.md", DOCS / "how-to/logging.md"
+
+GOOD: dict[str, Any] = {"channel": "sink", "content": {"type": "probe"}, "delay": 1000}
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(("example", "reason"), table_rows(WIRE, "## Every refusal"))
+def test_each_refusal_gives_the_reason_that_the_page_gives(example: str, reason: str) -> None:
+    wire = eval(example.strip("`"), {"good": GOOD, "nested": nested})
+    with pytest.raises(errors.InvalidMessage) as refused:
+        parse(wire).waiting(SystemClock(), conf.Settings().max_message_bytes)
+    assert str(refused.value) == reason
+
+
+def test_the_examples_of_refusals_are_refused_for_what_differs_from_a_good_one() -> None:
+    assert parse(GOOD).waiting(SystemClock(), conf.Settings().max_message_bytes).target.name == "sink"
+
+
+def test_the_wire_page_has_every_key() -> None:
+    named = {row[0].strip("`") for row in table_rows(WIRE, "## Every key")}
+    assert named == message._WIRE_KEYS
+
+
+def test_the_settings_page_has_every_name_with_its_default() -> None:
+    rows = {row[0].strip("`"): eval(row[1].strip("`")) for row in table_rows(SETTINGS, "## Every name")}
+    defaults = conf.Settings()
+    assert rows == {field.name.upper(): getattr(defaults, field.name) for field in fields(defaults)}
+
+
+def test_the_settings_page_has_every_store_with_its_options() -> None:
+    rows = {row[0].strip("`"): row[1] for row in table_rows(SETTINGS, "## The stores")}
+    options = {name: set(re.findall(r"`(\w+)`:", cell)) for name, cell in rows.items()}
+    assert options == conf.STORE_OPTIONS
+
+
+FAULTY: dict[str, dict[str, Any]] = {
+    "delayserver.E001": {"DELAYSERVER": "redis"},
+    "delayserver.E002": {"DELAYSERVER": {"STOER": "redis"}},
+    "delayserver.E003": {"DELAYSERVER": {"CHANNEL": 7}},
+    "delayserver.E004": {"DELAYSERVER": {"STORE": "postgres"}},
+    "delayserver.E005": {"DELAYSERVER": {"STORE": "redis", "STORE_OPTIONS": {"using": "default"}}},
+    "delayserver.W001": {
+        "CHANNEL_LAYERS": {
+            "default": {
+                "BACKEND": conf.REDIS_LAYER,
+                "CONFIG": {"hosts": ["redis://127.0.0.1:6379"]},
+            }
+        }
+    },
+}
+
+
+def all_checks() -> list[CheckMessage]:
+    return [*checks.check_settings(), *checks.check_layer()]
+
+
+@pytest.mark.parametrize("id", FAULTY)
+def test_each_check_is_on_the_settings_page_and_found(id: str) -> None:
+    with override_settings(**FAULTY[id]):
+        assert id in {found.id for found in all_checks()}
+
+
+def test_the_settings_page_has_every_check() -> None:
+    code = "".join((ROOT / "delayserver" / name).read_text() for name in ("conf.py", "checks.py"))
+    named = {row[0].strip("`") for row in table_rows(SETTINGS, "## What is refused")}
+    assert named == set(re.findall(r"delayserver\.[EW]\d{3}", code)) == FAULTY.keys()
+
+
+def test_the_logging_page_has_every_event_with_its_level_and_sentence() -> None:
+    rows = {tuple(cell.strip("`") for cell in row[:3]) for row in table_rows(LOGGING, "## Every line")}
+    told = [event for event in vars(events).values() if isinstance(event, events.Event)]
+    counted = {"taken_in", "handed_over"}  # for metrics only: too many for a log
+    assert rows == {
+        (event.name, logging.getLevelName(event.level), event.sentence) for event in told if event.name not in counted
+    }
+
+
+def test_the_dead_letter_page_quotes_the_log() -> None:
+    page = (DOCS / "how-to/dead-letters.md").read_text()
+    line = page[page.index("refused a message") :].partition("\n```")[0].replace("\n", " ")
+    written = events.REFUSED.sentence.format(
+        channel="asgi.delay",
+        id=re.findall(r"[0-9a-f]{32}", line)[0],
+        reason="expected content, got none",
+        payload=events.payload(b"\x82\xa7channel\xa4sink\xa5delay\x00"),
+    )
+    assert line == written
+
+
+def test_the_python_page_draws_the_tree_of_errors() -> None:
+    page = (DOCS / "reference/python.md").read_text()
+    drawn = re.findall(r"^\W*(\w+)", page[page.index("DelayServerError\n├") :], re.MULTILINE)[:5]
+    tree = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__]
+    assert drawn == [kind.__name__ for kind in tree]
+
+
+@pytest.mark.parametrize("page", ["docs/promises.md", "CONTRIBUTING.md"])
+def test_the_files_that_a_page_names_exist(page: str) -> None:
+    named = re.findall(r"`((?:tests|delayserver|docs)/[\w./]+)(?:::(\w+))?`", (ROOT / page).read_text())
+    assert named
+    for path, test in named:
+        assert (ROOT / path).exists(), path
+        assert not test or f"def {test}(" in (ROOT / path).read_text(), f"{path}::{test}"

@@ -1,0 +1,1 @@
+"""What tests stand on: private servers, processes, clocks, and waiting for facts."""

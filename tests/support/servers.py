@@ -288,7 +288,7 @@ class MariaDBServer(DatabaseServer):
         return closing(connect(host=HOST, port=self.port, user="root"))
 
     def answers(self) -> bool:
-        from MySQLdb import OperationalError  # type: ignore[import-untyped]
+        from MySQLdb import OperationalError
 
         try:
             with self._connected():

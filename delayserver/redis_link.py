@@ -95,11 +95,11 @@ def _backoff() -> ExponentialBackoff:
 
 
 class Script:
-    """A Lua act: the common functions and one file of ``stores/lua``, run by its hash."""
+    """A Lua act: files of ``stores/lua``, first what it stands on, run by the hash of all."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, *names: str) -> None:
         folder = importlib.resources.files(__package__) / "stores" / "lua"
-        self.source = (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
+        self.source = "".join((folder / f"{name}.lua").read_text() for name in names)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 

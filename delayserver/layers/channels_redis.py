@@ -22,8 +22,8 @@ from .base import Arrived, Delivered, Delivery, Failed, Full, Inbox, Outcome, Re
 from .generic import GenericLayer
 
 KNOWN_VERSIONS = ("4.2.", "4.3.")
-DELIVER, PEEK = Script("deliver"), Script("peek")
-DISCARD, SET_CHANNEL_ASIDE = Script("discard"), Script("set_aside")
+DELIVER, PEEK = Script("channel", "deliver"), Script("peek")
+DISCARD, SET_CHANNEL_ASIDE = Script("channel", "discard"), Script("set_aside")
 MAX_BATCH_BYTES = 4_194_304  # of one script's arguments or reply
 ENVELOPE_BYTES = 4_096  # what channel, delay, key, retry ... may add to the content
 POLL_SECONDS = 0.05

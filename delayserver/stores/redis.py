@@ -1,42 +1,44 @@
 """Messages in one Redis sorted set, due instant as score; every verb is one Lua act (``stores/lua``).
 
-All keys carry one hash tag, so that a Redis Cluster can hold them. The score doubles as the claim's generation: a
-claim moves it to ``now + lease``, and as only what is due can be claimed, every further claim moves it higher.
+All keys carry one hash tag, so that a Redis Cluster can hold them. The score is the claim's generation as well: a claim
+moves it to ``now + lease`` less a fraction of a millisecond that no other claim at that instant has, and what merely
+waits has none.
 A message costs one member of the sorted set and nothing else; only what was moved since it was put, or has a key,
 stands in a hash beside it.
 """
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-
-import msgpack
 
 from ..clock import Clock, StoreClock
 from ..conf import LayerSettings
 from ..errors import KeyTaken, StoreUnavailable
 from ..events import UNDELIVERABLE, emit
-from ..message import (
-    MAX_DEAD_BYTES,
-    Claim,
-    DeadLetter,
-    OnConflict,
-    Receipt,
-    Target,
-    Waiting,
-    new_id,
-    pack_options,
-    unpack_options,
-)
+from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
 from ..redis_link import ChannelFormat, Listener, RedisError, RedisLink, Script, decode_host
 from .base import MAX_BATCH, MAX_DEAD_LETTERS, Arrival, HandedOver, Named, Store, Wake
+from .redis_members import (
+    FRACTIONS,
+    junk_letter,
+    pack,
+    pack_id,
+    pack_letter,
+    put_args,
+    score,
+    unpack,
+    unpack_id,
+    unpack_letter,
+)
 
-PUT, CLAIM, FINISH = Script("put"), Script("claim"), Script("finish")
-POSTPONE, BURY, CHANGE = Script("postpone"), Script("bury"), Script("change")
-TAKE_IN, HAND_OVER = Script("take_in"), Script("hand_over")
+PUT, CLAIM, FINISH = Script("messages", "put"), Script("messages", "claim"), Script("messages", "finish")
+POSTPONE, BURY = Script("messages", "postpone"), Script("messages", "bury")
+CHANGE = Script("messages", "change")
+TAKE_IN, HAND_OVER = Script("messages", "channel", "take_in"), Script("messages", "channel", "hand_over")
 
-_GROUP, _KEY, _OPTIONS = 1, 2, 4
 _CLOCK_SECONDS = 10.0
 
 
@@ -46,8 +48,8 @@ class Keys(NamedTuple):
     waiting: str
     keys: str
     moved: str
+    attempts: str
     dead: str
-    wake: str
 
     @classmethod
     def of(cls, prefix: str) -> Keys:
@@ -60,11 +62,14 @@ class RedisStore(Store):
     def __init__(self, layer: LayerSettings, url: str | None = None, clock: Clock | None = None) -> None:
         host = url or (layer.config.get("hosts") or ["redis://localhost:6379"])[0]
         self._link = RedisLink(decode_host(host))
-        self._keys = Keys.of(layer.config.get("prefix", "asgi"))
+        prefix = layer.config.get("prefix", "asgi")
+        self._keys = Keys.of(prefix)
+        self._channel = f"{{delayserver:{prefix}}}:wake"
         self._store_clock = StoreClock()
         self._fixed_clock = clock
         self.clock = clock or self._store_clock
         self._wake = Wake()
+        self._claimed = random.randrange(FRACTIONS)  # noqa: S311  to differ from other servers, not to be secret
         self._listener: Listener | None = None
 
     def __str__(self) -> str:
@@ -75,29 +80,29 @@ class RedisStore(Store):
     def put(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
         self._refuse_too_many(messages)
         with _Translated():
-            return _receipts(self._link.run(PUT, self._keys[:3], self._put(messages, on_conflict)), messages)
+            return _receipts(self._link.run(PUT, self._keys, self._put(messages, on_conflict)), messages)
 
     async def aput(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
         self._refuse_too_many(messages)
         with _Translated():
-            reply = await self._link.arun(PUT, self._keys[:3], self._put(messages, on_conflict))
+            reply = await self._link.arun(PUT, self._keys, self._put(messages, on_conflict))
             return _receipts(reply, messages)
 
     def cancel(self, named: Sequence[Named]) -> list[bool]:
         with _Translated():
-            return _answers(self._link.run(CHANGE, self._keys[:3], self._change(named, "")))
+            return _answers(self._link.run(CHANGE, self._keys, self._change(named, "")))
 
     async def acancel(self, named: Sequence[Named]) -> list[bool]:
         with _Translated():
-            return _answers(await self._link.arun(CHANGE, self._keys[:3], self._change(named, "")))
+            return _answers(await self._link.arun(CHANGE, self._keys, self._change(named, "")))
 
     def reschedule(self, named: Named, due: int) -> bool:
         with _Translated():
-            return _answers(self._link.run(CHANGE, self._keys[:3], self._change([named], due)))[0]
+            return _answers(self._link.run(CHANGE, self._keys, self._change([named], due)))[0]
 
     async def areschedule(self, named: Named, due: int) -> bool:
         with _Translated():
-            return _answers(await self._link.arun(CHANGE, self._keys[:3], self._change([named], due)))[0]
+            return _answers(await self._link.arun(CHANGE, self._keys, self._change([named], due)))[0]
 
     def read_clock(self) -> Clock:
         if self._fixed_clock is None and self._store_clock.stale:
@@ -116,15 +121,15 @@ class RedisStore(Store):
             raise ValueError(f"expected at most {MAX_BATCH} messages in one put, got {len(messages)}")
 
     def _put(self, messages: Sequence[Waiting], on_conflict: OnConflict) -> list[Any]:
-        args: list[Any] = [self._keys.wake, on_conflict]
+        args: list[Any] = [self._channel, on_conflict]
         for message in messages:
-            args += _put_args(message)
+            args += put_args(message)
         return args
 
     def _change(self, named: Sequence[Named], due: int | str) -> list[Any]:
-        args: list[Any] = [self._keys.wake, due]
+        args: list[Any] = [self._channel, due]
         for name in named:
-            args += ("id", _pack_id(name.id)) if name.id is not None else ("key", name.key or "")
+            args += ("id", pack_id(name.id)) if name.id is not None else ("key", name.key or "")
         return args
 
     # -- for the server's loops ---------------------------------------------------------------------------
@@ -135,7 +140,7 @@ class RedisStore(Store):
         if self._fixed_clock is None:
             for _ in range(3):  # the first reading pays for the connection
                 await self._link.alearn(self._store_clock)
-        self._listener = Listener(self._link.host, self._wake.ring, channel=self._keys.wake)
+        self._listener = Listener(self._link.host, self._wake.ring, channel=self._channel)
         self._listener.start()
 
     async def aclose(self) -> None:
@@ -146,82 +151,86 @@ class RedisStore(Store):
         await self._link.aclose()
 
     async def claim(self, now: int, limit: int, lease: int) -> list[Claim]:
-        until = now + lease
-        found = await self._link.arun(CLAIM, self._keys[:3], [now, min(limit, MAX_BATCH), until])
+        until = self._new_generation(now + lease)
+        found = await self._link.arun(CLAIM, self._keys, [now, min(limit, MAX_BATCH), score(until)])
         return await self._claims(found, until)
+
+    def _new_generation(self, lease_end: int) -> int:
+        """The lease's end in fractions of a millisecond, and one of them for this claim alone."""
+        self._claimed = self._claimed % (FRACTIONS - 1) + 1
+        return lease_end * FRACTIONS - self._claimed
 
     async def finish(self, claims: Sequence[Claim]) -> list[bool]:
         args: list[Any] = []
         for claim in claims:
-            args += (claim.generation, _pack(claim.message))
-        return await self._act(FINISH, self._keys[:1], args)
+            args += (score(claim.generation), pack(claim.message))
+        return await self._act(FINISH, args)
 
     async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: bool) -> list[bool]:
-        args: list[Any] = []
+        args: list[Any] = [int(spend)]
         for claim, later in zip(claims, due, strict=True):
-            old = _pack(claim.message)
-            args += (claim.generation, old, _pack(claim.message.spent()) if spend else old, later)
-        return await self._act(POSTPONE, self._keys[:3], args)
+            args += (score(claim.generation), pack(claim.message), later)
+        return await self._act(POSTPONE, args)
 
     async def bury(self, claims: Sequence[Claim], letters: Sequence[DeadLetter]) -> list[bool]:
         args: list[Any] = [MAX_DEAD_LETTERS]
         for claim, letter in zip(claims, letters, strict=True):
-            args += (claim.generation, _pack(claim.message), letter.at, _pack_letter(letter))
-        return await self._act(BURY, (self._keys.waiting, self._keys.dead), args)
+            args += (score(claim.generation), pack(claim.message), letter.at, pack_letter(letter))
+        return await self._act(BURY, args)
 
     async def refuse(self, letters: Sequence[DeadLetter]) -> None:
         args: list[Any] = [MAX_DEAD_LETTERS]
         for letter in letters:
-            args += (0, "", letter.at, _pack_letter(letter))
-        await self._act(BURY, (self._keys.waiting, self._keys.dead), args)
+            args += (0, "", letter.at, pack_letter(letter))
+        await self._act(BURY, args)
 
     async def next_due(self) -> int | None:
         if self._fixed_clock is None and self._store_clock.age > _CLOCK_SECONDS:
             await self._link.alearn(self._store_clock)
         client: Any = self._link.here
         first = await client.zrange(self._keys.waiting, 0, 0, withscores=True)
-        return int(first[0][1]) if first else None
+        return math.ceil(first[0][1]) if first else None
 
     async def earlier(self) -> None:
         await self._wake.wait()
 
     async def take_in(self, channel_key: str, arrivals: Sequence[Arrival]) -> int:
-        args: list[Any] = [self._keys.wake, MAX_DEAD_LETTERS]
+        args: list[Any] = [self._channel, MAX_DEAD_LETTERS]
         for token, message, on_conflict in arrivals:
             if isinstance(message, DeadLetter):
-                args += (token, "dead", message.at, "", "", _pack_letter(message))
+                args += (token, "dead", message.at, "", "", 0, pack_letter(message))
             else:
-                args += (token, on_conflict, *_put_args(message))
-        return int(await self._link.arun(TAKE_IN, (*self._keys[:4], channel_key), args))
+                args += (token, on_conflict, *put_args(message))
+        return int(await self._link.arun(TAKE_IN, (*self._keys, channel_key), args))
 
     async def hand_over(
         self, format: object, now: int, limit: int, lease: int, pause: int, paused: Mapping[str, int]
     ) -> HandedOver:
         assert isinstance(format, ChannelFormat)
-        until = now + lease
-        args: list[Any] = [now, min(limit, MAX_BATCH), until, pause, *format]
+        until = self._new_generation(now + lease)
+        args: list[Any] = [now, min(limit, MAX_BATCH), score(until), pause, *format]
         for name, later in paused.items():
             args += (name, later)
-        count, full, found = await self._link.arun(HAND_OVER, self._keys[:3], args)
+        count, full, found = await self._link.arun(HAND_OVER, self._keys, args)
         return HandedOver(int(count), [name.decode() for name in full], await self._claims(found, until))
 
-    async def _claims(self, found: Sequence[bytes], until: int) -> list[Claim]:
+    async def _claims(self, found: Sequence[tuple[bytes, bytes, bytes]], until: int) -> list[Claim]:
         """What a script claimed; what is no message at all becomes a dead letter."""
         claims: list[Claim] = []
         junk: list[Any] = []
-        for member, due in zip(found[::2], found[1::2], strict=True):
+        for member, due, attempt in found:
             try:
-                claims.append(Claim(_unpack(member, int(float(due))), until))
+                claims.append(Claim(unpack(member, math.ceil(float(due)), int(attempt)), until))
             except Exception as error:  # noqa: BLE001  a raw writer can put anything there
-                letter = _junk_letter(member, until, error)
+                letter = junk_letter(member, until // FRACTIONS, error)
                 emit(UNDELIVERABLE, id=letter.id, target="nobody", reason=letter.reason)
-                junk += (until, member, letter.at, _pack_letter(letter))
+                junk += (score(until), member, letter.at, pack_letter(letter))
         if junk:
-            await self._act(BURY, (self._keys.waiting, self._keys.dead), [MAX_DEAD_LETTERS, *junk])
+            await self._act(BURY, [MAX_DEAD_LETTERS, *junk])
         return claims
 
-    async def _act(self, script: Script, keys: Sequence[str], args: list[Any]) -> list[bool]:
-        return _answers(await self._link.arun(script, keys, args))
+    async def _act(self, script: Script, args: list[Any]) -> list[bool]:
+        return _answers(await self._link.arun(script, self._keys, args))
 
     # -- for people ---------------------------------------------------------------------------------------
 
@@ -232,7 +241,7 @@ class RedisStore(Store):
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         client: Any = self._link.here
         newest = await client.zrevrangebyscore(self._keys.dead, "+inf", "-inf", start=0, num=limit)
-        return [_unpack_letter(raw) for raw in newest]
+        return [unpack_letter(raw) for raw in newest]
 
 
 class _Translated:
@@ -246,84 +255,11 @@ class _Translated:
             raise StoreUnavailable(f"the Redis store did not answer ({type(error).__name__}): {error}") from error
 
 
-# -- bytes: the layout stands at the head of lua/common.lua -----------------------------------------------------
-
-
-def _pack_id(id: str) -> bytes:
-    if len(id) == 32:
-        try:
-            raw = bytes.fromhex(id)
-        except ValueError:
-            pass
-        else:
-            if raw.hex() == id:
-                return b"\0" + raw
-    text = id.encode()
-    if not 0 < len(text) < 256:
-        raise ValueError(f"expected an id of 1 to 255 bytes, got {len(text)}")
-    return bytes([len(text)]) + text
-
-
-def _pack(message: Waiting) -> bytes:
-    name, key = message.target.name.encode(), (message.key or "").encode()
-    options = b""
-    if message.expires is not None or message.retry is not None or message.attempt:
-        options = pack_options(message)
-    flags = _GROUP * (message.target.kind == "group") | _KEY * (message.key is not None) | _OPTIONS * bool(options)
-    parts = [_pack_id(message.id), bytes([flags, len(name)]), name]
-    if flags & _KEY:
-        parts += [len(key).to_bytes(2, "big"), key]
-    if flags & _OPTIONS:
-        parts += [len(options).to_bytes(2, "big"), options]
-    return b"".join((*parts, message.body))
-
-
-def _unpack(member: bytes, due: int) -> Waiting:
-    length = member[0]
-    at = 17 if length == 0 else length + 1
-    id = member[1:at].hex() if length == 0 else member[1:at].decode()
-    flags, length = member[at], member[at + 1]
-    name, at = member[at + 2 : at + 2 + length].decode(), at + 2 + length
-    options: dict[str, Any] = {}
-    if flags & _KEY:
-        length = int.from_bytes(member[at : at + 2], "big")
-        options["key"], at = member[at + 2 : at + 2 + length].decode(), at + 2 + length
-    if flags & _OPTIONS:
-        length = int.from_bytes(member[at : at + 2], "big")
-        options, at = unpack_options(member[at + 2 : at + 2 + length]), at + 2 + length
-    target = Target("group" if flags & _GROUP else "channel", name)
-    message = Waiting(id, due, target, member[at:], **options)
-    if _pack(message) != member:  # then no finishing verb would find it again
-        raise ValueError("bytes that are no message of ours")
-    return message
-
-
-def _put_args(message: Waiting) -> tuple[int, bytes, str, bytes]:
-    return message.due, _pack_id(message.id), message.key or "", _pack(message)
-
-
-def _junk_letter(member: bytes, at: int, error: Exception) -> DeadLetter:
-    reason = f"expected a message in the store's layout, got bytes that are none ({type(error).__name__})"
-    return DeadLetter(new_id(at), at, reason, "the store", member[:MAX_DEAD_BYTES])
-
-
 def _receipts(reply: Any, messages: Sequence[Waiting]) -> list[Receipt]:
     if isinstance(reply, int):
         raise KeyTaken(f"a message with key {messages[reply].key!r} is waiting already")
-    return [Receipt(_unpack_id(id), int(due), bool(created)) for created, id, due in reply]
-
-
-def _unpack_id(raw: bytes) -> str:
-    return raw[1:].hex() if raw[0] == 0 else raw[1:].decode()
+    return [Receipt(unpack_id(id), int(due), bool(created)) for created, id, due in reply]
 
 
 def _answers(reply: Sequence[int]) -> list[bool]:
     return [answer == 1 for answer in reply]
-
-
-def _pack_letter(letter: DeadLetter) -> bytes:
-    return bytes(msgpack.packb([letter.id, letter.at, letter.reason, letter.source, letter.body]))
-
-
-def _unpack_letter(raw: bytes) -> DeadLetter:
-    return DeadLetter(*msgpack.unpackb(raw))

@@ -79,8 +79,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(which=choices, on_conflict=conflicts)
     def put_again(self, which: int, on_conflict: OnConflict) -> None:
-        if self.messages:
-            message = self.messages[which % len(self.messages)]
+        # One that may have spent an attempt is no longer the same in every store.
+        messages = [message for message in self.messages if not message.retry]
+        if messages:
+            message = messages[which % len(messages)]
             self.agree(lambda store: store.aput([message], on_conflict))
 
     @rule(which=choices, key=keys)

@@ -150,6 +150,18 @@ async def test_a_late_server_is_told_so_and_undoes_nothing(store: Store, other: 
     assert await store.count() == 0
 
 
+async def test_a_claim_that_was_used_is_worth_nothing(store: Store) -> None:
+    """Even where the message is due again at the very instant at which the lease ends."""
+    message = waiting()
+    await store.aput([message])
+    claims = await store.claim(NOW, 10, LEASE)
+    assert await store.postpone(claims, [NOW + LEASE], spend=False) == [True]
+    assert await store.finish(claims) == [False]
+    assert await store.postpone(claims, [NOW + 9 * LEASE], spend=False) == [False]
+    assert await store.bury(claims, [letter(NOW)]) == [False]
+    assert ids(await store.claim(NOW + LEASE, 10, LEASE)) == [message.id]
+
+
 async def test_a_batch_tells_of_each_claim_whether_it_held(store: Store, other: Store) -> None:
     messages = [waiting(NOW), waiting(NOW + 1), waiting(NOW + 2)]
     await store.aput(messages)

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import redis
 
 STORE = "[{]delayserver:*}:"
-LASTING = [f"{STORE}{name}" for name in ("waiting", "keys", "moved", "dead")]
+LASTING = [f"{STORE}{name}" for name in ("waiting", "keys", "moved", "attempts", "dead")]
 
 
 def leaked_keys(client: redis.Redis, allowed: Sequence[str] = ()) -> list[str]:
@@ -21,6 +21,6 @@ def leaked_keys(client: redis.Redis, allowed: Sequence[str] = ()) -> list[str]:
 
 
 def _is_debris(name: str, names: Sequence[str]) -> bool:
-    """Beside the messages lie their keys and moves: where no message is, nothing may lie beside."""
+    """Beside the messages lie their keys, moves and attempts: where no message is, nothing may lie beside."""
     place, _, kind = name.rpartition(":")
-    return kind in ("keys", "moved") and place.startswith("{delayserver:") and f"{place}:waiting" not in names
+    return kind in ("keys", "moved", "attempts") and place.startswith("{delayserver:") and f"{place}:waiting" not in names

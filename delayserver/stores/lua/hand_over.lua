@@ -1,16 +1,14 @@
--- KEYS waiting keys moved; ARGV now limit until pause, prefix expiry capacity random_bytes,
+-- ARGV now limit until pause, prefix expiry capacity random_bytes,
 -- then pairs: a channel known to be full, and until when to leave it alone
--- -> {handed over, {full channels}, {member, due, ...} of what is only claimed}
+-- -> {handed over, {full channels}, {{member, due, attempts spent}, ...} of what is only claimed}
 -- A plain message for a channel goes straight onto it, in the format of channels_redis, and is gone from `waiting`:
 -- one act. What is for a group, or has options, is claimed for the layer to deliver. What meets a full channel waits.
-local waiting, keys, moved = KEYS[1], KEYS[2], KEYS[3]
 local now, limit, lease_end, pause = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local prefix, expiry, capacity, random_bytes = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local room, full, paused, claims, handed = {}, {}, {}, {}, 0
 for i = 9, #ARGV, 2 do paused[ARGV[i]] = ARGV[i + 1] end
 local time = redis.call('TIME')
 local seconds = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local any_moved = redis.call('EXISTS', moved) == 1
 
 -- The body with {"__asgi_channel__": name} added; nil where its map header is not the short one.
 local function addressed(body, name)
@@ -40,30 +38,22 @@ for i = 1, #due, 2 do
     room[channel] = room[channel] or room_on(channel, capacity, expiry, tonumber(time[1]))
     has_room = room[channel] > 0
   end
-  if body and not has_room then
+  if not body then
+    claims[#claims + 1] = {member, due[i + 1], claim(ok, id, key, member, lease_end)}
+  elseif not has_room then
     local later = paused[name] or pause
     full[name] = not paused[name] or nil
     redis.call('ZADD', waiting, later, member)
-    redis.call('HSET', moved, id, later)
-    any_moved = true
+    move(id, later)
   else
-    if body then
-      -- The last bytes of the id are its order and its chance: unique, as the layer's random prefix must be.
-      redis.call('ZADD', channel, string.format('%.6f', seconds + handed / 1000000),
-        string.sub(id, 18 - random_bytes, 17) .. body)
-      redis.call('EXPIRE', channel, expiry)
-      redis.call('ZREM', waiting, member)
-      room[channel] = room[channel] - 1
-      handed = handed + 1
-    else
-      redis.call('ZADD', waiting, lease_end, member)
-      claims[#claims + 1] = member
-      claims[#claims + 1] = due[i + 1]
-    end
-    if ok then
-      free_key(keys, key, id)
-      if any_moved then redis.call('HDEL', moved, id) end
-    end
+    -- The last bytes of the id are its order and its chance: unique, as the layer's random prefix must be.
+    redis.call('ZADD', channel, string.format('%.6f', seconds + handed / 1000000),
+      string.sub(id, 18 - random_bytes, 17) .. body)
+    redis.call('EXPIRE', channel, expiry)
+    remove(id, member)
+    free_key(key, id)
+    room[channel] = room[channel] - 1
+    handed = handed + 1
   end
 end
 local names = {}

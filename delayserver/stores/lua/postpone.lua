@@ -1,15 +1,14 @@
--- KEYS waiting keys moved; ARGV for each: generation, member, member as it shall be, due -> for each whether it was ours
-local waiting, keys, moved = KEYS[1], KEYS[2], KEYS[3]
+-- ARGV 1 to spend an attempt, then for each: generation, member, due -> for each whether it was ours
 local held = {}
-for i = 1, #ARGV, 4 do
-  local old, new, due = ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local ours = holds(waiting, ARGV[i], old)
+for i = 2, #ARGV, 3 do
+  local member, due = ARGV[i + 1], ARGV[i + 2]
+  local ours = holds(ARGV[i], member)
   if ours then
-    local id, _, _, key = parse(new)
-    redis.call('ZADD', waiting, due, new)
-    if old ~= new then redis.call('ZREM', waiting, old) end
-    redis.call('HSET', moved, id, due)
+    local id, _, _, key = parse(member)
+    redis.call('ZADD', waiting, due, member)
+    move(id, due)
     if key then redis.call('HSETNX', keys, key, id) end
+    if ARGV[1] == '1' then redis.call('HINCRBY', attempts, id, 1) end
   end
   held[#held + 1] = ours and 1 or 0
 end

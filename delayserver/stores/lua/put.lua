@@ -1,22 +1,21 @@
--- KEYS waiting keys moved; ARGV wake channel, on_conflict, then for each message: due id key member
+-- ARGV wake channel, on_conflict, then for each message: due id key spent member
 -- -> for each {created, id, due}; or the position of the first message whose key is taken
-local waiting, keys, moved = KEYS[1], KEYS[2], KEYS[3]
 local on_conflict = ARGV[2]
 if on_conflict == 'error' then
   local holders = {}
-  for i = 3, #ARGV, 4 do
+  for i = 3, #ARGV, 5 do
     local id, key = ARGV[i + 1], ARGV[i + 2]
-    if key ~= '' and not redis.call('ZSCORE', waiting, ARGV[i + 3]) then
+    if key ~= '' and not redis.call('ZSCORE', waiting, ARGV[i + 4]) then
       local held = holders[key] or redis.call('HGET', keys, key)
-      if held and held ~= id and (holders[key] or find(waiting, moved, held)) then return (i - 3) / 4 end
+      if held and held ~= id and (holders[key] or find(held)) then return (i - 3) / 5 end
       holders[key] = id
     end
   end
 end
-local before = head(waiting)
+local before = head()
 local receipts = {}
-for i = 3, #ARGV, 4 do
-  receipts[#receipts + 1] = put(waiting, keys, moved, on_conflict, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
+for i = 3, #ARGV, 5 do
+  receipts[#receipts + 1] = put(on_conflict, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
 end
-wake(ARGV[1], waiting, before)
+wake(ARGV[1], before)
 return receipts

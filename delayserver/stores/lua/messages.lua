@@ -5,7 +5,10 @@
 --   key    two length bytes, the key             (flag 2)
 --   opts   two length bytes, msgpack             (flag 4)
 --   body   the content, msgpack
--- `keys` maps a key to the id that holds it. `moved` maps an id to its due instant where that is not the one in the id.
+-- The member of a message never changes; what does, and most messages do not have, stands beside it: `keys` maps a key to
+-- the id that holds it, `moved` an id to its due instant where that is not the one in the id, `attempts` an id to how
+-- many attempts are spent. A claim's score has a fraction, which is no other claim's.
+local waiting, keys, moved, attempts, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
 local function id_of(member)
   local length = string.byte(member, 1)
@@ -43,7 +46,7 @@ end
 
 -- The waiting message of this id and its due instant. An id alone, as a member, sorts right before its message:
 -- put it there for a moment to learn the rank.
-local function find(waiting, moved, id)
+local function find(id)
   local due = redis.call('HGET', moved, id) or due_of(id)
   if not due then return nil end
   due = tonumber(due)
@@ -57,64 +60,70 @@ local function find(waiting, moved, id)
   return nil
 end
 
-local function free_key(keys, key, id)
+local function free_key(key, id)
   if key and redis.call('HGET', keys, key) == id then redis.call('HDEL', keys, key) end
 end
 
+-- Most often neither hash exists, and a message costs no look at them.
+local any_moved = redis.call('EXISTS', moved) == 1
+local any_attempts = redis.call('EXISTS', attempts) == 1
+
+local function forget_moved(id)
+  if any_moved then redis.call('HDEL', moved, id) end
+end
+
+local function move(id, due)
+  redis.call('HSET', moved, id, due)
+  any_moved = true
+end
+
+-- Waiting or claimed -> gone, with all that stands beside it but its key.
+local function remove(id, member)
+  redis.call('ZREM', waiting, member)
+  forget_moved(id)
+  if any_attempts then redis.call('HDEL', attempts, id) end
+end
+
+-- Due -> claimed until the score `lease_end`. Answers how many attempts are spent.
+local function claim(ok, id, key, member, lease_end)
+  redis.call('ZADD', waiting, lease_end, member)
+  if not ok then return 0 end
+  free_key(key, id)
+  forget_moved(id)
+  return any_attempts and redis.call('HGET', attempts, id) or 0
+end
+
 -- Nowhere -> waiting. Answers {created, id, due}. What is there already was put before, and the answer was lost.
-local function put(waiting, keys, moved, on_conflict, due, id, key, member)
+local function put(on_conflict, due, id, key, spent, member)
   if redis.call('ZADD', waiting, 'NX', due, member) == 0 then return {1, id, due} end
   if key ~= '' then
     local held = redis.call('HGET', keys, key)
     local old, old_due = nil, nil
-    if held then old, old_due = find(waiting, moved, held) end
+    if held then old, old_due = find(held) end
     if old and on_conflict ~= 'replace' then
       redis.call('ZREM', waiting, member)
       return {0, held, text(old_due)}
     end
-    if old then
-      redis.call('ZREM', waiting, old)
-      redis.call('HDEL', moved, held)
-    end
+    if old then remove(held, old) end
     redis.call('HSET', keys, key, id)
   end
-  if tonumber(due) ~= due_of(id) then redis.call('HSET', moved, id, due) end
+  if tonumber(due) ~= due_of(id) then move(id, due) end
+  if spent ~= '0' then redis.call('HSET', attempts, id, spent) end
   return {1, id, due}
 end
 
-local function head(waiting)
+local function head()
   local first = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
   return first[2] and tonumber(first[2])
 end
 
 -- Tell the servers, if what waits first is due earlier than it was.
-local function wake(channel, waiting, before)
-  local after = head(waiting)
+local function wake(channel, before)
+  local after = head()
   if after and (not before or after < before) then redis.call('PUBLISH', channel, text(after)) end
 end
 
-local function holds(waiting, generation, member)
+local function holds(generation, member)
   local score = redis.call('ZSCORE', waiting, member)
   return score and tonumber(score) == tonumber(generation)
-end
-
--- The member of a channel that a token means, if it is still there. A token is "m" and the member; or, for one too
--- large to fetch, "c" and its score, length and beginning.
-local function still_there(channel, token)
-  if string.sub(token, 1, 1) == 'm' then
-    local member = string.sub(token, 2)
-    return redis.call('ZSCORE', channel, member) and member
-  end
-  local score, length, start = string.match(token, '^c([^ ]+) (%d+) (.*)$')
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', channel, score, score)) do
-    if #member == tonumber(length) and string.sub(member, 1, #start) == start then return member end
-  end
-  return nil
-end
-
--- How many more messages the channel takes; none where its key holds another type.
-local function room_on(channel, capacity, expiry, now)
-  local expired = redis.pcall('ZREMRANGEBYSCORE', channel, 0, text(now - expiry))
-  if type(expired) == 'table' then return 0 end
-  return capacity - redis.call('ZCARD', channel)
 end

@@ -4,7 +4,7 @@ How a message travels, and so the order in which to read:
 
 =====================  ====================================================================
 `sending`              your code asks for a message to be sent later
-`message`              it is checked, resolved against the clock, and packed
+`message`, `content`   it is checked, resolved against the clock, and packed
 `stores`               it waits, in Redis, in the database, or in memory
 `loops.intake`         the other door: what anyone sent to the channel ``asgi.delay``
 `loops.dispatch`       it is due: claim, deliver, finish

@@ -12,9 +12,10 @@ from typing import TypedDict, Unpack
 from .backoff import Retry
 from .clock import Clock
 from .conf import get_layer_settings, get_settings
+from .content import Content
 from .errors import InvalidMessage
 from .layers import get_layer
-from .message import Content, Message, OnConflict, Receipt, Waiting
+from .message import Message, OnConflict, Receipt, Waiting
 from .stores import get_store
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..message import Content, Target
+from ..content import Content
+from ..message import Target
 
 
 class Delivery(NamedTuple):

@@ -15,9 +15,10 @@ import msgpack
 from channels.exceptions import ChannelFull
 
 from ..clock import microseconds
+from ..content import Content
 from ..errors import InvalidMessage
 from ..events import LOOP_FAILED, emit
-from ..message import MAX_DEAD_BYTES, Content
+from ..message import MAX_DEAD_BYTES
 from .base import Arrived, Delivered, Delivery, Failed, Full, Inbox, Layer, Outcome, Refused
 
 MAX_AT_ONCE = 32

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import strategies as st
 
 from delayserver.backoff import Retry
-from delayserver.message import Target, Waiting, new_id, pack
+from delayserver.content import pack
+from delayserver.message import Target, Waiting, new_id
 from delayserver.stores.base import Store
 
 from ..support.clock import NOW

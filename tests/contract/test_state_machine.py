@@ -79,10 +79,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(which=choices, on_conflict=conflicts)
     def put_again(self, which: int, on_conflict: OnConflict) -> None:
-        # One that may have spent an attempt is no longer the same in every store.
-        messages = [message for message in self.messages if not message.retry]
-        if messages:
-            message = messages[which % len(messages)]
+        if self.messages:
+            message = self.messages[which % len(self.messages)]
             self.agree(lambda store: store.aput([message], on_conflict))
 
     @rule(which=choices, key=keys)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from delayserver.content import Content
 from delayserver.layers.base import Arrived, Delivered, Delivery, Full, Inbox, Layer, Outcome
-from delayserver.message import Content, Message
+from delayserver.message import Message
 from delayserver.stores.memory import MemoryStore
 
 from ..support.clock import FakeClock

@@ -23,4 +23,5 @@ def leaked_keys(client: redis.Redis, allowed: Sequence[str] = ()) -> list[str]:
 def _is_debris(name: str, names: Sequence[str]) -> bool:
     """Beside the messages lie their keys, moves and attempts: where no message is, nothing may lie beside."""
     place, _, kind = name.rpartition(":")
-    return kind in ("keys", "moved", "attempts") and place.startswith("{delayserver:") and f"{place}:waiting" not in names
+    is_beside = place.startswith("{delayserver:") and kind in ("keys", "moved", "attempts")
+    return is_beside and f"{place}:waiting" not in names

@@ -17,21 +17,17 @@ import pytest
 from hypothesis import strategies as st
 
 from delayserver.backoff import Retry
+from delayserver.content import MAX_DEPTH, Content, pack, shown, unpack
 from delayserver.errors import InvalidMessage
 from delayserver.message import (
     MAX_DELAY,
-    MAX_DEPTH,
-    Content,
     Message,
     Target,
     Waiting,
     derived_id,
     new_id,
-    pack,
     pack_options,
     parse,
-    shown,
-    unpack,
     unpack_options,
 )
 

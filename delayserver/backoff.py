@@ -22,7 +22,7 @@ class Retry:
     backoff
         the wait before the second attempt; it doubles with each further one
     max_wait
-        no wait is longer than this
+        the doubling ends here
     jitter
         each wait is lengthened by a random part of itself, up to this fraction (0.0 to 1.0)
     ack_timeout

@@ -123,7 +123,7 @@ class MemoryStore(Store):
             held = [self._holds(claim) for claim in claims]
             for claim, ours in zip(claims, held, strict=True):
                 if ours:
-                    del self._messages[claim.message.id]
+                    self._messages.pop(claim.message.id, None)
         return held
 
     async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: bool) -> list[bool]:

@@ -7,7 +7,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 import redis
+from asgiref.sync import sync_to_async
 from django.apps import apps
+from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from delayserver.conf import REDIS_LAYER, LayerSettings
@@ -40,6 +42,7 @@ def place(kind: str, request: pytest.FixtureRequest, django_db_blocker: DjangoDb
             with django_db_blocker.unblock():
                 yield _in_database(kind, alias)
                 empty_database(alias)
+                connections[alias].close()
 
 
 def _in_memory() -> Place:
@@ -86,6 +89,7 @@ async def open_store(place: Place) -> AsyncIterator[Callable[[], Awaitable[Store
             return store
 
         yield open_one
+    await sync_to_async(connections.close_all)()  # those of the thread that all async tests share
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from delayserver.embedded import Embedded, embedded
 SEEN: list[dict[str, Any]] = []
 
 
-class Recorder(AsyncConsumer):
+class Recorder(AsyncConsumer):  # type: ignore[misc]
     async def probe(self, message: dict[str, Any]) -> None:
         SEEN.append({**message, "instance": id(self), "at": time.time()})
 
@@ -33,7 +33,7 @@ class Recorder(AsyncConsumer):
         raise RuntimeError("this handler is broken")
 
 
-class SyncRecorder(SyncConsumer):
+class SyncRecorder(SyncConsumer):  # type: ignore[misc]
     def probe(self, message: dict[str, Any]) -> None:
         SEEN.append(message)
 

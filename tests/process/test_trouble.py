@@ -174,7 +174,7 @@ async def test_junk_among_the_waiting_delays_nothing(site: Site, layer: RedisCha
     await works_again(layer, "again")
     assert server.running
     with site.redis() as client:
-        assert client.zcard("{delayserver:asgi}:dead") == 6
+        await await_for(lambda: client.zcard("{delayserver:asgi}:dead") == 6, 5, "6 dead letters")
         assert client.zcard("{delayserver:asgi}:waiting") == 0
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def wait_for(predicate: Callable[[], T], timeout: float, what: str) -> T:
     return seen
 
 
-async def await_for(predicate: Callable[[], T | Awaitable[T]], timeout: float, what: str) -> T:
+async def await_for(predicate: Callable[[], Any], timeout: float, what: str) -> Any:
     """As `wait_for`, in an event loop; `predicate` may be async too."""
     deadline = time.monotonic() + timeout
     while not (seen := await _called(predicate)):
@@ -33,7 +33,7 @@ async def await_for(predicate: Callable[[], T | Awaitable[T]], timeout: float, w
     return seen
 
 
-async def _called(predicate: Callable[[], T | Awaitable[T]]) -> T:
+async def _called(predicate: Callable[[], Any]) -> Any:
     seen = predicate()
     return await seen if inspect.isawaitable(seen) else seen
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.db import transaction
@@ -99,7 +99,7 @@ class TestMemory:
     @pytest.mark.parametrize(
         ("call", "sentence"),
         [
-            (lambda: send_later("reports", PROBE, delay=0.5), r"did you mean timedelta\(seconds=0\.5\)\?"),
+            (lambda: send_later("reports", PROBE, delay=cast(int, 0.5)), r"did you mean timedelta\(seconds=0\.5\)\?"),
             (lambda: send_later("reports", PROBE), "expected one of delay and eta, got neither"),
             (lambda: send_later("reports", PROBE, delay=1, eta=datetime.now(UTC)), "got both"),
             (lambda: send_later("reports", PROBE, eta=datetime(2030, 1, 1)), "aware datetime"),  # noqa: DTZ001

@@ -117,10 +117,13 @@ local function head()
   return first[2] and tonumber(first[2])
 end
 
--- Tell the servers, if what waits first is due earlier than it was.
+-- Tell the servers, if what waits first is due earlier than it was; or overdue, for then they may not know of it.
 local function wake(channel, before)
   local after = head()
-  if after and (not before or after < before) then redis.call('PUBLISH', channel, text(after)) end
+  if not after then return end
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
+  if not before or after < before or before <= now then redis.call('PUBLISH', channel, text(after)) end
 end
 
 local function holds(generation, member)

@@ -96,10 +96,11 @@ def site(
         return
     alias: str = request.getfixturevalue(f"{name}_database")
     with django_db_blocker.unblock():
-        for model in (DelayedMessage, DeadMessage):
-            model.objects.using(alias).all().delete()
         yield Site("database", redis_url, start_process, database=alias)
         connections[alias].close()  # the test may have ended it
+        for model in (DelayedMessage, DeadMessage):
+            model.objects.using(alias).all().delete()
+        connections[alias].close()
 
 
 on_every_store = pytest.mark.parametrize("site", STORES, indirect=True)

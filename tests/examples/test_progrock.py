@@ -119,7 +119,7 @@ async def test_the_page_plays_two_runs_side_by_side(options: tuple[str, ...], br
     with served(*options) as (process, port):
         children = children_of(process.pid)
         page, sockets, troubles = await opened(browser, f"http://127.0.0.1:{port}/")
-        button = page.get_by_role("button", name="Play", exact=True)
+        button = page.get_by_role("button", name="Start", exact=True)
         await button.click()
         await button.press("Enter")
         await expect(page.locator("[data-state=playing]")).to_have_count(2)

@@ -17,9 +17,9 @@ const NAMES = [
   "Atom Heart Mutex",
 ];
 
-const [play, playThree, clear, list, empty, announcer] = [
-  "play",
-  "play-three",
+const [startOne, startThree, clear, list, empty, announcer] = [
+  "start",
+  "start-three",
   "clear",
   "runs",
   "empty",
@@ -45,7 +45,7 @@ function ended(run) {
 function clearFinished() {
   for (const run of runs.filter((run) => run.ended)) run.card.remove();
   runs = runs.filter((run) => !run.ended);
-  play.focus();
+  startOne.focus();
   refresh();
 }
 
@@ -54,6 +54,6 @@ function refresh() {
   clear.disabled = !runs.some((run) => run.ended);
 }
 
-play.addEventListener("click", start);
-playThree.addEventListener("click", () => [1, 2, 3].forEach(start));
+startOne.addEventListener("click", start);
+startThree.addEventListener("click", () => [1, 2, 3].forEach(start));
 clear.addEventListener("click", clearFinished);

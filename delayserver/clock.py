@@ -50,6 +50,7 @@ class StoreClock:
     """
 
     FRESH_SECONDS = 30.0
+    DRIFT = 500e-6  # how much faster one clock may run than the other: as much as NTP will ever slew
 
     def __init__(self) -> None:
         self._behind: int | None = None  # the store is at least this many ns ahead of our ticks
@@ -73,7 +74,8 @@ class StoreClock:
     def learn(self, before: int, reading: int, after: int) -> None:
         behind, ahead = reading - after, reading - before
         if self._behind is not None and not self.stale:
-            behind, ahead = max(behind, self._behind), min(ahead, self._ahead)
+            drift = round((after - self._read_at) * self.DRIFT)
+            behind, ahead = max(behind, self._behind - drift), min(ahead, self._ahead + drift)
             if behind > ahead:  # the two contradict each other: a clock was set
                 behind, ahead = reading - after, reading - before
         self._behind, self._ahead, self._read_at = behind, ahead, after

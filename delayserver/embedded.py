@@ -79,8 +79,7 @@ class Embedded:
     def _start(self) -> None:
         """Start on this event loop, unless it runs already."""
         if self._task is None or self._task.get_loop().is_closed():
-            if self._task is not None:
-                self._server = DelayServer(self._alias)
+            self._server = DelayServer(self._alias)
             self._task = asyncio.create_task(self._run(), name="delayserver embedded")
 
     async def _stop(self) -> None:

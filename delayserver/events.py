@@ -82,17 +82,16 @@ class _Allowance:
         self.updated = monotonic()
 
 
+MAX_ALLOWANCES = 1_000
 _allowances: dict[tuple[str, str], _Allowance] = {}
 
 
 def emit(event: Event, *, of: str = "", error: BaseException | None = None, **gaps: object) -> None:
     """Count the event, and log it unless its allowance (one for each `of`, such as a channel) is spent."""
     counts[event.name] += 1
-    allowance = _allowances.get((event.name, of))
-    if allowance is None:
-        if len(_allowances) > 1_000:  # names come from outside; forget rather than grow
-            _allowances.clear()
-        allowance = _allowances[event.name, of] = _Allowance(event.burst)
+    if len(_allowances) >= MAX_ALLOWANCES and (event.name, of) not in _allowances:
+        of = "others"  # names come from outside: what is too much for a line each shares one
+    allowance = _allowances.setdefault((event.name, of), _Allowance(event.burst))
     now = monotonic()
     allowance.left = min(event.burst, allowance.left + now - allowance.updated)
     allowance.updated = now

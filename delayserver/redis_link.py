@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import importlib.resources
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialBackoff
+from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
@@ -31,6 +31,7 @@ from .events import LISTENER_LOST, emit
 __all__ = ["ChannelFormat", "Listener", "RedisError", "RedisLink", "ResponseError", "Script", "decode_host"]
 
 COMMAND_SECONDS = 5.0
+MAX_CONNECTIONS = 50  # of one client; whoever finds them all in use waits for one
 QUIET_SECONDS = 15.0
 RECONNECT_SECONDS = (0.05, 0.2, 0.5, 1.0)
 
@@ -70,28 +71,33 @@ def describe(host: Host) -> str:
     return f"redis://{host.get('host', 'localhost')}:{host.get('port', 6379)}/{host.get('db', 0)}"
 
 
-def _pool(host: Host, kit: Any, retry: Any, **timeouts: Any) -> Any:
+def _pool(host: Host, kit: Any, **options: Any) -> Any:
     """A connection pool of `kit` (redis or redis.asyncio) for a host, read as channels_redis reads it."""
     kwargs = {
         **host,
         "socket_connect_timeout": COMMAND_SECONDS,
         "socket_keepalive": True,
         "protocol": 2,
-        "retry": retry,
-        **timeouts,
+        **options,
     }
     address = kwargs.pop("address", None)
     if address is not None:
-        return kit.ConnectionPool.from_url(address, **kwargs)
+        return kit.BlockingConnectionPool.from_url(address, timeout=COMMAND_SECONDS, **kwargs)
     master = kwargs.pop("master_name", None)
     if master is not None:
         sentinel = kit.sentinel.Sentinel(kwargs.pop("sentinels"), sentinel_kwargs=kwargs.pop("sentinel_kwargs", None))
         return kit.sentinel.SentinelConnectionPool(master, sentinel, **kwargs)
-    return kit.ConnectionPool(**kwargs)
+    return kit.BlockingConnectionPool(timeout=COMMAND_SECONDS, **kwargs)
 
 
-def _backoff() -> ExponentialBackoff:
-    return ExponentialBackoff(cap=0.5, base=0.05)
+def _bounded(kit: Any) -> dict[str, Any]:
+    """What a client's pool adds: bounds, and no retries.
+
+    An answer can be lost after the act was done, so to repeat it blindly could do it twice. Loops try again by
+    themselves, and callers are told.
+    """
+    retry = (AsyncRetry if kit is redis.asyncio else Retry)(NoBackoff(), 0)
+    return {"retry": retry, "socket_timeout": COMMAND_SECONDS, "max_connections": MAX_CONNECTIONS}
 
 
 class Script:
@@ -109,9 +115,7 @@ class RedisLink:
     def __init__(self, host: Host) -> None:
         self.host = host
         self._sync: redis.Redis | None = None
-        self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._async: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
 
     def __str__(self) -> str:
         return describe(self.host)
@@ -119,19 +123,26 @@ class RedisLink:
     @property
     def sync(self) -> redis.Redis:
         if self._sync is None:
-            pool = _pool(self.host, redis, Retry(_backoff(), 3), socket_timeout=COMMAND_SECONDS)
-            self._sync = redis.Redis(connection_pool=pool)
+            self._sync = redis.Redis(connection_pool=_pool(self.host, redis, **_bounded(redis)))
         return self._sync
 
     @property
     def here(self) -> redis.asyncio.Redis:
-        """The client of the running event loop: connections belong to one."""
+        """The client of the running event loop: connections belong to one, and go with it."""
         loop = asyncio.get_running_loop()
         client = self._async.get(loop)
         if client is None:
-            pool = _pool(self.host, redis.asyncio, AsyncRetry(_backoff(), 3), socket_timeout=COMMAND_SECONDS)
+            pool = _pool(self.host, redis.asyncio, **_bounded(redis.asyncio))
             client = self._async[loop] = redis.asyncio.Redis(connection_pool=pool)
+            # As channels_redis does: a loop that ends (async_to_sync makes one a call) takes its connections along.
+            loop.close = functools.partial(self._close_with, loop, loop.close)  # type: ignore[method-assign]
         return client
+
+    def _close_with(self, loop: asyncio.AbstractEventLoop, close: Callable[[], None]) -> None:
+        client = self._async.pop(loop, None)
+        if client is not None and not loop.is_closed():
+            loop.run_until_complete(client.aclose(close_connection_pool=True))
+        close()
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         try:
@@ -208,14 +219,14 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it was, we listen again
                 failures = 0 if self.hears else failures + 1
                 self.hears = False
                 emit(LISTENER_LOST, error=error)
                 await asyncio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
 
     async def _listen(self) -> None:
-        pool = _pool(self._host, redis.asyncio, AsyncRetry(_backoff(), 0), socket_timeout=None)
+        pool = _pool(self._host, redis.asyncio, **{**_bounded(redis.asyncio), "socket_timeout": None})
         try:
             connection: Any = await pool.get_connection()
             try:

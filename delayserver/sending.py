@@ -47,7 +47,8 @@ def send_later(channel: str, message: Content, **options: Unpack[Options]) -> Re
     `message` is a dict with a `type`, as Channels has it, of None, bool, 64-bit int, float, str, bytes, list and
     dict. `channel` is a general (``"reports"``) or a specific (``"specific.abc!xyz"``) one.
 
-    Raises `InvalidMessage` for what could never be handed over, `StoreUnavailable` when Redis does not answer.
+    Raises `InvalidMessage` for what could never be handed over, `StoreUnavailable` when Redis does not answer:
+    then the message was most likely not stored, unless the answer alone was lost.
     """
     return _put(Message(channel=channel, content=message, **options))
 
@@ -81,6 +82,7 @@ def _resolve(message: Message, clock: Clock) -> Waiting:
     settings = get_settings()
     if message.channel == settings.channel:
         raise InvalidMessage(f"expected a target other than {settings.channel} itself")
-    get_layer(settings.channel_layer).check(message.content)
     home = get_layer_settings(settings.channel_layer).home
-    return message.waiting(clock, settings.max_message_bytes, home=home)
+    waiting = message.waiting(clock, settings.max_message_bytes, home=home)
+    get_layer(settings.channel_layer).check(message.content)
+    return waiting

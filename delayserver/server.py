@@ -16,7 +16,7 @@ from .loops.dispatch import Dispatch
 from .loops.intake import Intake
 from .stores import get_store
 
-STOP_SECONDS = 4.0  # what is in hand may take that long; then claims run out by themselves
+STOP_SECONDS = 3.0  # what is in hand may take that long; then claims run out by themselves
 
 
 class DelayServer:
@@ -51,7 +51,7 @@ class DelayServer:
 
     async def health(self) -> tuple[int, float]:
         """How many messages wait, and for how many seconds the oldest of them has been overdue."""
-        due = await self.store.next_due()
+        due = await self.store.first_due()
         overdue = 0.0 if due is None else max(0.0, (self.store.clock.now() - due) / 1000)
         return await self.store.count(), overdue
 

@@ -63,10 +63,9 @@ class Arrived:
 class Inbox(ABC):
     """One channel of a layer, read for `intake`.
 
-    Where `keeps` is True, `read` leaves messages on the channel until `discard`; they come again otherwise.
+    What `read` gave comes again until it is discarded.
     """
 
-    keeps: bool
     place: str | None = None  # the server and database the channel lies on, as `Store.place`
     key: str = ""  # its key there
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from channels_redis.serializers import JSONSerializer, MsgPackSerializer
 
-from ..events import SET_ASIDE, UNKNOWN_LAYER, emit
+from ..events import LOOP_FAILED, SET_ASIDE, UNKNOWN_LAYER, emit
 from ..message import MAX_DEAD_BYTES
 from ..redis_link import ChannelFormat, Listener, RedisLink, ResponseError, Script, decode_host
 from .base import Arrived, Delivered, Delivery, Failed, Full, Inbox, Outcome, Refused
@@ -27,6 +27,7 @@ DISCARD, SET_CHANNEL_ASIDE = Script("channel", "discard"), Script("set_aside")
 MAX_BATCH_BYTES = 4_194_304  # of one script's arguments or reply
 ENVELOPE_BYTES = 4_096  # what channel, delay, key, retry ... may add to the content
 POLL_SECONDS = 0.05
+MAX_SECONDS = 1e12  # a score beyond is no time
 
 
 def known() -> bool:
@@ -149,8 +150,6 @@ class RedisInbox(Inbox):
     Word that something came is client-side caching's; where the server refuses it, we poll.
     """
 
-    keeps = True
-
     def __init__(
         self, channel_layer: Any, links: Sequence[RedisLink], channel: str, max_bytes: int, place: str | None
     ) -> None:
@@ -161,6 +160,7 @@ class RedisInbox(Inbox):
             self._max_bytes *= 2  # base64, escapes
         self._listeners: list[Listener] = []
         self._hosts: dict[bytes, int] = {}
+        self._first = -1
 
     async def open(self, wake: Callable[[], None]) -> None:
         for link in self._links:
@@ -172,12 +172,23 @@ class RedisInbox(Inbox):
         return 5.0 if all(listener.hears for listener in self._listeners) else POLL_SECONDS
 
     async def read(self, limit: int) -> Sequence[Arrived]:
+        """From every host in turn, each first once; one that is down holds up no other."""
         arrived: list[Arrived] = []
+        errors: list[Exception] = []
         self._hosts.clear()
-        for host, link in enumerate(self._links):
-            for one in await self._peek(link, limit - len(arrived)):
-                self._hosts[one.token] = host
-                arrived.append(one)
+        self._first = (self._first + 1) % len(self._links)
+        for host in [*range(self._first, len(self._links)), *range(self._first)]:
+            try:
+                found = await self._peek(self._links[host], limit - len(arrived))
+            except Exception as error:  # noqa: BLE001  raised below, unless another host works
+                errors.append(error)
+                continue
+            self._hosts.update((one.token, host) for one in found)
+            arrived += found
+        if len(errors) == len(self._links):
+            raise errors[0]
+        for fault in errors:
+            emit(LOOP_FAILED, of="intake host", error=fault, loop="intake of one host", seconds=self.poll_seconds())
         return arrived
 
     async def _peek(self, link: RedisLink, limit: int) -> list[Arrived]:
@@ -197,7 +208,8 @@ class RedisInbox(Inbox):
         emit(SET_ASIDE, key=self.key, type=kind.decode(), aside=aside.decode())
 
     def _arrived(self, score: bytes, length: int, member: bytes) -> Arrived:
-        sent_at = int(float(score) * 1_000_000)
+        seconds = float(score)
+        sent_at = int(seconds * 1_000_000) if 0 <= seconds < MAX_SECONDS else 0
         if length > len(member):
             fault = f"expected a message of at most {self._max_bytes} bytes, got {length}"
             token = b"c%s %d %s" % (score, length, member)

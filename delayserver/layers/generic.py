@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..message import MAX_DEAD_BYTES
 from .base import Arrived, Delivered, Delivery, Failed, Full, Inbox, Layer, Outcome, Refused
 
 MAX_AT_ONCE = 32
+SEND_SECONDS = 2.0  # a layer that takes longer is tried again: nobody else shall wait for it
 MAX_READ_AHEAD = 100
 RECEIVE_AGAIN_SECONDS = 1.0
 
@@ -77,7 +79,8 @@ class GenericLayer(Layer):
         target, content = delivery
         send = self._layer.send if target.kind == "channel" else self._layer.group_send
         try:
-            await send(target.name, content)
+            async with asyncio.timeout(SEND_SECONDS):
+                await send(target.name, content)
         except ChannelFull:
             return Full()
         except (TypeError, ValueError, AssertionError, NotImplementedError) as error:
@@ -95,8 +98,6 @@ class GenericLayer(Layer):
 
 class GenericInbox(Inbox):
     """One task that receives for ever, at most `MAX_READ_AHEAD` messages ahead of what is stored."""
-
-    keeps = False
 
     def __init__(self, channel_layer: Any, channel: str) -> None:
         self._layer, self._channel = channel_layer, channel
@@ -140,4 +141,4 @@ def _arrived(content: object) -> Arrived:
         raw = bytes(msgpack.packb(content))
     except Exception:  # noqa: BLE001  the in-memory layer carries any object at all
         raw = f"a value of type {type(content).__name__}".encode()
-    return Arrived(b"", raw[:MAX_DEAD_BYTES], microseconds(), content=content)
+    return Arrived(os.urandom(16), raw[:MAX_DEAD_BYTES], microseconds(), content=content)

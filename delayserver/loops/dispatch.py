@@ -52,7 +52,7 @@ class Dispatch(Loop):
             self._pause_channel(name, now)
         if work.claims:
             await self._deliver(work.claims, now)
-        if work.handed or work.full or work.claims:
+        if work.handed or work.put_off or work.claims:
             return 0
         due = await self._store.next_due()
         if due is None:
@@ -66,7 +66,7 @@ class Dispatch(Loop):
         if self._layer.format is not None and self._layer.place == self._store.place:
             pause = now + FULL_PAUSE_MS
             return await self._store.hand_over(self._layer.format, now, BATCH, self._lease, pause, self._paused)
-        return HandedOver(0, (), await self._store.claim(now, BATCH, self._lease))
+        return HandedOver(0, 0, (), await self._store.claim(now, BATCH, self._lease))
 
     async def _deliver(self, claims: Sequence[Claim], now: int) -> None:
         """Deliver what can go out, decide what becomes of each claim, and settle all of them."""

@@ -41,7 +41,7 @@ class Intake(Loop):
         if not arrived:
             return self._inbox.poll_seconds()
         arrivals = [self._resolve(one) for one in arrived]
-        if self._inbox.place is not None and self._inbox.place == self._store.place:
+        if self._shares():
             await self._store.take_in(self._inbox.key, arrivals)
         else:
             await self._store_first(arrivals)
@@ -66,18 +66,21 @@ class Intake(Loop):
     def _waiting(self, message: Message, one: Arrived) -> Waiting:
         if message.channel == self._channel:
             raise InvalidMessage(f"expected a target other than {self._channel} itself")
+        id = None if self._shares() else derived_id(one.sent_at, one.token)
+        waiting = message.waiting(self._store.clock, self._max_bytes, id=id, home=self._home)
         self._layer.check(message.content)
-        id = None
-        if self._inbox.place is None or self._inbox.place != self._store.place:
-            id = derived_id(one.sent_at, one.token) if self._inbox.keeps else None
-        return message.waiting(self._store.clock, self._max_bytes, id=id, home=self._home)
+        return waiting
+
+    def _shares(self) -> bool:
+        """Whether the channel lies in the store's own Redis."""
+        return self._inbox.place is not None and self._inbox.place == self._store.place
 
     async def _store_first(self, arrivals: Sequence[Arrival]) -> None:
         letters = [arrival.message for arrival in arrivals if isinstance(arrival.message, DeadLetter)]
         good = [arrival for arrival in arrivals if isinstance(arrival.message, Waiting)]
         for on_conflict, run in itertools.groupby(good, key=_policy):
             messages = [arrival.message for arrival in run if isinstance(arrival.message, Waiting)]
-            await self._store.aput(messages, on_conflict)
+            await self._store.take(messages, on_conflict)
         if letters:
             await self._store.refuse(letters)
 

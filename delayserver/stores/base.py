@@ -20,6 +20,8 @@ from ..clock import Clock
 from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
 
 MAX_BATCH = 500  # the most one act takes, so that no script or statement runs long
+MAX_CLAIM_BYTES = 4_194_304  # and about the most content one claim takes, so that memory is bounded
+STORE_THREAD = "delayserver-store"  # the name of a thread in which a store waits for its server
 MAX_DEAD_LETTERS = 10_000  # the oldest go first
 
 
@@ -39,9 +41,12 @@ class Arrival(NamedTuple):
 
 
 class HandedOver(NamedTuple):
-    """What one `hand_over` did: how many went out, the full channels it met, and what it only claimed."""
+    """What one `hand_over` did: how many went out, how many wait for a full channel, which channels it found full,
+    and what it only claimed.
+    """
 
     handed: int
+    put_off: int
     full: Sequence[str]
     claims: Sequence[Claim]
 
@@ -52,6 +57,10 @@ class Shelf(ABC):
     @abstractmethod
     async def count(self) -> int:
         """How many messages wait or are claimed."""
+
+    @abstractmethod
+    async def first_due(self) -> int | None:
+        """When the earliest message is due; None when none waits. To ask is not to look: see `Store.next_due`."""
 
     @abstractmethod
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
@@ -103,6 +112,10 @@ class Store(Shelf):
         """As `read_clock`."""
 
     # -- for the server's loops ---------------------------------------------------------------------------
+
+    async def take(self, messages: Sequence[Waiting], on_conflict: OnConflict) -> None:
+        """As `put`, for intake."""
+        await self.aput(messages, on_conflict)
 
     async def open(self, home: str = "") -> None:
         """Connect, read the clock, and start to listen for `earlier`.

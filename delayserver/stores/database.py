@@ -3,8 +3,7 @@
 `database_table` has the transactions; here is who runs them where. ``put``, ``cancel`` and ``reschedule`` run on the
 calling thread's connection and so join the caller's transaction; their a-twins run in the thread that Django's
 own async ORM would use. A server's verbs run in one thread of the store's own, so that no slow view holds up
-dispatch. A server's loop may call the a-twins too: they then run in that thread as well, which they know by
-the context in which the store was opened.
+dispatch; for its intake that is ``take``.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -22,17 +20,15 @@ from ..clock import Clock
 from ..conf import LayerSettings
 from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
 from . import database_listen
-from .base import Named, Store, Wake
+from .base import STORE_THREAD, Named, Store, Wake
 from .database_table import Table
 
 POLL_SECONDS = 0.1  # how often a server looks for earlier messages where nobody tells it
 CLOCK_SECONDS = 10.0  # how old a server's reading of the clock may get
-CLOSE_SECONDS = 5.0  # how long a statement in hand may take when the store closes
+CLOSE_SECONDS = 1.0  # how long a statement in hand may take when the store closes
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_served: ContextVar[Store | None] = ContextVar("_served", default=None)  # set for the tasks of its server
 
 
 class DatabaseStore(Store):
@@ -82,9 +78,8 @@ class DatabaseStore(Store):
 
     async def open(self, home: str = "") -> None:
         self._homes = ("", home)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="delayserver-store")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=STORE_THREAD)
         self._wake.bind()
-        _served.set(self)
         try:
             await self._in_thread(self._next_due)  # reads the clock, and fails here where tables are missing
             await self._listen()
@@ -110,6 +105,9 @@ class DatabaseStore(Store):
             thread.shutdown(wait=False)
             await asyncio.wait([closing], timeout=CLOSE_SECONDS)
         self._wake.unbind()
+
+    async def take(self, messages: Sequence[Waiting], on_conflict: OnConflict) -> None:
+        await self._in_thread(self.put, messages, on_conflict)
 
     async def claim(self, now: int, limit: int, lease: int) -> list[Claim]:
         return await self._in_thread(self._table.claim, now, limit, lease, self._homes)
@@ -166,15 +164,16 @@ class DatabaseStore(Store):
     async def count(self) -> int:
         return await self._in_thread(self._table.count)
 
+    async def first_due(self) -> int | None:
+        return await self._in_thread(self._table.next_due, self._homes)
+
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         return await self._in_thread(self._table.dead_letters, limit)
 
     # -- threads ------------------------------------------------------------------------------------------
 
     async def _for_caller(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """In the thread whose transaction the caller may be in; for the store's own server, in the store's."""
-        if _served.get() is self:
-            return await self._in_thread(act, *args, **kwargs)
+        """In the thread whose transaction the caller may be in."""
         return await sync_to_async(act, thread_sensitive=True)(*args, **kwargs)
 
     async def _in_thread(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

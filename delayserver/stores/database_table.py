@@ -10,17 +10,18 @@ from __future__ import annotations
 import functools
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from django.db import transaction
 from django.db.models import Q
+from django.db.models.functions import Length
 
 from ..clock import Clock
 from ..events import UNDELIVERABLE, emit
 from ..message import MAX_DEAD_BYTES, Claim, DeadLetter, OnConflict, Receipt, Waiting, new_id, pack_options
 from ..models import HOME_GRACE_MS, DeadMessage, DeadMessageQuerySet, DelayedMessage, DelayedMessageQuerySet
 from . import database_listen
-from .base import MAX_DEAD_LETTERS, Named
+from .base import MAX_CLAIM_BYTES, MAX_DEAD_LETTERS, Named
 from .database_link import DatabaseLink
 from .database_rows import Placing, digest, key_of, only, portions, to_dead, to_waiting
 
@@ -122,7 +123,8 @@ class Table(DatabaseLink):
         rows = due.select_for_update(skip_locked=self.connection.features.has_select_for_update_skip_locked)
         generation = secrets.randbelow(1 << 62) + 1
         claims: list[Claim] = []
-        for row in rows[:limit]:
+        sizes = rows.values_list("id", Length("body"))[:limit]
+        for row in self._all.filter(pk__in=_within(MAX_CLAIM_BYTES, sizes)).in_order():
             try:
                 claims.append(Claim(to_waiting(row), generation))
             except Exception as error:  # noqa: BLE001  a raw writer can put anything there
@@ -226,3 +228,14 @@ class Table(DatabaseLink):
         """Begin with a write, of no row, where rows cannot be locked."""
         if not self.connection.features.has_select_for_update:
             self._all.filter(pk="").update(generation=0)
+
+
+def _within(budget: int, sizes: Iterable[tuple[str, int]]) -> list[str]:
+    """The ids of the first rows whose sizes fit into `budget`, and in any case of the very first."""
+    ids: list[str] = []
+    for id, size in sizes:
+        if ids and size > budget:
+            break
+        ids.append(id)
+        budget -= size
+    return ids

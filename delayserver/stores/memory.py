@@ -158,6 +158,9 @@ class MemoryStore(Store):
     async def count(self) -> int:
         return len(self._messages)
 
+    async def first_due(self) -> int | None:
+        return await self.next_due()
+
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         return self._dead[: -limit - 1 : -1]
 
@@ -176,6 +179,9 @@ class MemoryStore(Store):
     def _set(self, message: Waiting, generation: int) -> None:
         self._messages[message.id] = Claim(message, generation)
         heapq.heappush(self._order, (message.due, message.id))
+        if len(self._order) > 2 * len(self._messages) + 1_000:  # mostly entries that no longer hold
+            self._order = [(entry.message.due, id) for id, entry in self._messages.items()]
+            heapq.heapify(self._order)
 
     def _holds(self, claim: Claim) -> bool:
         entry = self._messages.get(claim.message.id)

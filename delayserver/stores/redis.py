@@ -9,6 +9,8 @@ stands in a hash beside it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ from ..errors import KeyTaken, StoreUnavailable
 from ..events import UNDELIVERABLE, emit
 from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
 from ..redis_link import ChannelFormat, Listener, RedisError, RedisLink, Script, decode_host
-from .base import MAX_BATCH, MAX_DEAD_LETTERS, Arrival, HandedOver, Named, Store, Wake
+from .base import MAX_BATCH, MAX_CLAIM_BYTES, MAX_DEAD_LETTERS, Arrival, HandedOver, Named, Store, Wake
 from .redis_members import (
     FRACTIONS,
     junk_letter,
@@ -34,12 +36,13 @@ from .redis_members import (
     unpack_letter,
 )
 
-PUT, CLAIM, FINISH = Script("messages", "put"), Script("messages", "claim"), Script("messages", "finish")
-POSTPONE, BURY = Script("messages", "postpone"), Script("messages", "bury")
+PUT, CLAIM, FINISH = Script("messages", "put"), Script("messages", "freeing", "claim"), Script("messages", "finish")
+POSTPONE, BURY = Script("messages", "freeing", "postpone"), Script("messages", "freeing", "bury")
 CHANGE = Script("messages", "change")
-TAKE_IN, HAND_OVER = Script("messages", "channel", "take_in"), Script("messages", "channel", "hand_over")
+TAKE_IN, HAND_OVER = Script("messages", "channel", "take_in"), Script("messages", "freeing", "channel", "hand_over")
 
 _CLOCK_SECONDS = 10.0
+_POLL_SECONDS = 0.1
 
 
 class Keys(NamedTuple):
@@ -151,8 +154,9 @@ class RedisStore(Store):
         await self._link.aclose()
 
     async def claim(self, now: int, limit: int, lease: int) -> list[Claim]:
+        await self._keep_clock_fresh()
         until = self._new_generation(now + lease)
-        found = await self._link.arun(CLAIM, self._keys, [now, min(limit, MAX_BATCH), score(until)])
+        found = await self._link.arun(CLAIM, self._keys, [now, min(limit, MAX_BATCH), MAX_CLAIM_BYTES, score(until)])
         return await self._claims(found, until)
 
     def _new_generation(self, lease_end: int) -> int:
@@ -185,14 +189,18 @@ class RedisStore(Store):
         await self._act(BURY, args)
 
     async def next_due(self) -> int | None:
+        return await self.first_due()
+
+    async def _keep_clock_fresh(self) -> None:
         if self._fixed_clock is None and self._store_clock.age > _CLOCK_SECONDS:
             await self._link.alearn(self._store_clock)
-        client: Any = self._link.here
-        first = await client.zrange(self._keys.waiting, 0, 0, withscores=True)
-        return math.ceil(first[0][1]) if first else None
 
     async def earlier(self) -> None:
-        await self._wake.wait()
+        """Nobody may tell us while the listener is down: then it is time to look again and again."""
+        told = self._listener is not None and self._listener.hears
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if told else _POLL_SECONDS):
+                await self._wake.wait()
 
     async def take_in(self, channel_key: str, arrivals: Sequence[Arrival]) -> int:
         args: list[Any] = [self._channel, MAX_DEAD_LETTERS]
@@ -207,12 +215,14 @@ class RedisStore(Store):
         self, format: object, now: int, limit: int, lease: int, pause: int, paused: Mapping[str, int]
     ) -> HandedOver:
         assert isinstance(format, ChannelFormat)
+        await self._keep_clock_fresh()
         until = self._new_generation(now + lease)
-        args: list[Any] = [now, min(limit, MAX_BATCH), score(until), pause, *format]
+        args: list[Any] = [now, min(limit, MAX_BATCH), MAX_CLAIM_BYTES, score(until), pause, *format]
         for name, later in paused.items():
             args += (name, later)
-        count, full, found = await self._link.arun(HAND_OVER, self._keys, args)
-        return HandedOver(int(count), [name.decode() for name in full], await self._claims(found, until))
+        handed, put_off, full, found = await self._link.arun(HAND_OVER, self._keys, args)
+        names = [name.decode() for name in full]
+        return HandedOver(handed, put_off, names, await self._claims(found, until))
 
     async def _claims(self, found: Sequence[tuple[bytes, bytes, bytes]], until: int) -> list[Claim]:
         """What a script claimed; what is no message at all becomes a dead letter."""
@@ -237,6 +247,11 @@ class RedisStore(Store):
     async def count(self) -> int:
         client: Any = self._link.here
         return int(await client.zcard(self._keys.waiting))
+
+    async def first_due(self) -> int | None:
+        client: Any = self._link.here
+        first = await client.zrange(self._keys.waiting, 0, 0, withscores=True)
+        return math.ceil(first[0][1]) if first and math.isfinite(first[0][1]) else None
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         client: Any = self._link.here

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+import threading
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
@@ -12,7 +14,9 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from delayserver.conf import get_layer_settings, get_settings
 from delayserver.errors import ConfigurationError
 from delayserver.server import DelayServer
+from delayserver.stores.base import STORE_THREAD
 
+LEAVE_SECONDS = 0.2
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 IN_MEMORY = (
@@ -53,6 +57,16 @@ class Command(BaseCommand):
             asyncio.run(self._serve(alias, options["intake"], options["metrics_port"]))
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
+        self._leave()
+
+    def _leave(self) -> None:
+        """End now, where a statement that the database does not answer would hold up the interpreter's end."""
+        for thread in threading.enumerate():
+            if thread.name.startswith(STORE_THREAD):
+                thread.join(LEAVE_SECONDS)
+                if thread.is_alive():
+                    logging.shutdown()
+                    os._exit(0)
 
     async def _serve(self, alias: str, intake: bool, metrics_port: int | None) -> None:
         server = DelayServer(alias, intake=intake, ready=self._say)

@@ -95,18 +95,16 @@ end
 
 -- Nowhere -> waiting. Answers {created, id, due}. What is there already was put before, and the answer was lost.
 local function put(on_conflict, due, id, key, spent, member)
-  if redis.call('ZADD', waiting, 'NX', due, member) == 0 then return {1, id, due} end
   if key ~= '' then
+    if redis.call('ZSCORE', waiting, member) then return {1, id, due} end
     local held = redis.call('HGET', keys, key)
     local old, old_due = nil, nil
     if held then old, old_due = find(held) end
-    if old and on_conflict ~= 'replace' then
-      redis.call('ZREM', waiting, member)
-      return {0, held, text(old_due)}
-    end
+    if old and on_conflict ~= 'replace' then return {0, held, text(old_due)} end
     if old then remove(held, old) end
     redis.call('HSET', keys, key, id)
   end
+  if redis.call('ZADD', waiting, 'NX', due, member) == 0 then return {1, id, due} end
   if tonumber(due) ~= due_of(id) then move(id, due) end
   if spent ~= '0' then redis.call('HSET', attempts, id, spent) end
   return {1, id, due}
@@ -123,7 +121,8 @@ local function wake(channel, before)
   if not after then return end
   local time = redis.call('TIME')
   local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
-  if not before or after < before or before <= now then redis.call('PUBLISH', channel, text(after)) end
+  -- A user without the right to publish still stores: servers look now and then.
+  if not before or after < before or before <= now then redis.pcall('PUBLISH', channel, text(after)) end
 end
 
 local function holds(generation, member)

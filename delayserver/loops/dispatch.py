@@ -63,7 +63,8 @@ class Dispatch(Loop):
 
     async def _take(self, now: int) -> HandedOver:
         """What is due: handed over by the store itself where it can, else claimed."""
-        if self._layer.format is not None and self._layer.place == self._store.place:
+        shared = self._layer.place is not None and self._layer.place == self._store.place
+        if shared and self._layer.format is not None:
             pause = now + FULL_PAUSE_MS
             return await self._store.hand_over(self._layer.format, now, BATCH, self._lease, pause, self._paused)
         return HandedOver(0, 0, (), await self._store.claim(now, BATCH, self._lease))

@@ -237,3 +237,17 @@ async def test_a_batch_of_any_size_up_to_the_limit_goes_through(store: Store, co
     claims = await store.claim(NOW + 1, 500, LEASE)
     assert await store.finish(claims) == [True] * count
     assert await store.count() == 0
+
+
+async def test_a_claim_is_bounded_in_bytes(store: Store, kind: str) -> None:
+    """Whatever is due: what a server holds in its memory at once is not. In the memory store it lies there anyway."""
+    messages = [waiting(body=b"x" * 1_000_000) for _ in range(40)]
+    for message in messages:
+        await store.aput([message])
+    claimed: list[str] = []
+    while claims := await store.claim(NOW, 500, LEASE):
+        if kind != "memory":
+            assert len(claims) <= 30  # a portion is read before it is known how large it is
+        claimed += ids(claims)
+        assert all(await store.finish(claims))
+    assert claimed == ids(messages)

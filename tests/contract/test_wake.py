@@ -98,3 +98,11 @@ async def test_what_is_put_between_looking_and_sleeping_is_not_missed(store: Sto
         await other.aput([waiting(due - earlier)])
         await asyncio.wait_for(store.earlier(), WAKE_SECONDS)
         await sees(store, due - earlier)
+
+
+async def test_to_ask_for_the_first_due_is_not_to_look(store: Store, other: Store, due: int) -> None:
+    """Whoever watches the server must not make it miss a wake-up."""
+    server = await sleeping(store, due)
+    await other.aput([waiting(due)])
+    assert await store.first_due() == due
+    await server

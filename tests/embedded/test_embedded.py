@@ -146,7 +146,7 @@ async def test_it_starts_again_after_it_stopped_and_what_waited_goes_out() -> No
     async with lifespan(app):
         await asend_later("recorder", {"type": "probe"}, delay=300)
     assert SEEN == []
-    async with lifespan(application()):
+    async with lifespan(app):
         await seen(1)
 
 

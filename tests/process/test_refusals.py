@@ -134,6 +134,20 @@ async def test_what_only_a_raw_writer_can_put_there_is_one_line_and_one_dead_let
     assert server.running
 
 
+async def test_a_score_that_is_no_time_stops_nothing(site: Site, layer: RedisChannelLayer, store: Store) -> None:
+    server = site.rundelay()
+    with site.redis() as client:
+        for n, score in enumerate(("-inf", "inf", "1e300")):
+            client.zadd(KEY, {RANDOM + msgpack.packb(n): score})
+            client.zadd("{delayserver:asgi}:waiting", {b"junk %d" % n: score})
+    sent = time.time()
+    await layer.send("asgi.delay", a_message(1))
+    await arrives_in_time(layer, 1, sent)
+    assert len(refusals(server)) == 3
+    with site.redis() as client:
+        client.delete("{delayserver:asgi}:waiting")
+
+
 async def test_100_mb_on_the_channel_are_refused_without_being_fetched(
     site: Site, layer: RedisChannelLayer, store: Store
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from channels_redis.core import RedisChannelLayer
+from django.db import connections, transaction
 from redis.exceptions import RedisError
 
 from delayserver.message import Message
@@ -115,11 +116,13 @@ async def test_all_connections_are_killed_again_and_again(own_site: Site, own_la
 async def test_redis_is_out_of_memory(own_site: Site, own_layer: RedisChannelLayer) -> None:
     server, store = own_site.rundelay(), own_site.new_store()
     await store.open()
+    await own_layer.send("asgi.delay", {"group": "nobody", "delay": 400, "content": {"type": "probe"}})
     await put_over(own_layer, 50, delay=500)
-    await wait_until_stored(store, 50)
+    await wait_until_stored(store, 51)
     with own_site.redis() as client:
         client.config_set("maxmemory", 1)
-        await asyncio.sleep(2)
+        # To hand over frees more than it takes, so it goes on.
+        await await_for(lambda: client.zcard("asgisink") == 50, 5, "50 messages on the channel")
         client.config_set("maxmemory", 0)
     assert await received(own_layer, "sink", 50) == list(range(50))
     await works_again(own_layer, "again")
@@ -212,3 +215,83 @@ async def test_a_message_whose_content_does_not_unpack_becomes_a_dead_letter(
     server.wait_for_line("became a dead letter: its content does not unpack")
     assert await store.count() == 0
     await works_again(layer, "again")
+
+
+async def test_one_keyed_message_is_stored_once_although_the_script_fails_midway(
+    site: Site, layer: RedisChannelLayer, store: Store
+) -> None:
+    server = site.rundelay()
+    with site.redis() as client:
+        client.set("{delayserver:asgi}:keys", "x")
+        wire = {"channel": "sink", "delay": 1_000, "content": {"type": "probe", "n": 7}, "key": "a"}
+        await layer.send("asgi.delay", wire)
+        await await_for(lambda: len(complaints(server)) > 1, 10, "complaints")
+        client.delete("{delayserver:asgi}:keys")
+    assert await received(layer, "sink", 1) == [7]
+    await wait_until_stored(store, 0)
+
+
+@pytest.mark.parametrize("rules", [("resetchannels",), ("-subscribe",), ("-client",)])
+async def test_a_redis_user_with_few_rights_is_served_all_the_same(
+    own_site: Site, own_redis: RedisServer, own_layer: RedisChannelLayer, rules: tuple[str, ...]
+) -> None:
+    """Where it may not publish, subscribe or track, servers look ten times a second."""
+    with own_site.redis() as client:
+        client.execute_command("ACL", "SETUSER", "poor", "on", ">pass", "~*", "+@all", *rules)
+    own_site.url = own_redis.url.replace("redis://", "redis://poor:pass@")
+    server = own_site.rundelay()
+    assert "pass" not in server.output
+    sender = own_site.run(
+        "from delayserver import send_later; send_later('sink', {'type': 'probe', 'n': 1}, delay=500)"
+    )
+    assert sender.wait() == 0
+    start = time.monotonic()
+    assert await received(own_layer, "sink", 1) == [1]
+    assert time.monotonic() - start < (5.5 if "resetchannels" in rules else 2)
+    await works_again(own_layer, "wire")
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+async def test_a_layer_host_that_is_down_holds_up_only_its_own_share(
+    site: Site, own_redis: RedisServer, start_process: Any
+) -> None:
+    hosts = [{"address": url, "socket_timeout": None} for url in (site.url, own_redis.url)]
+    site.config["hosts"] = hosts
+    up = Site("redis", site.url, start_process).layer()
+    server = site.rundelay()
+    await put_over(up, 10, delay=1_000)
+    own_redis.stop()
+    seen: set[int] = set()
+
+    async def some_arrived() -> bool:
+        raw = await up.connection(0).zrange("asgisink", 0, -1)
+        seen.update(up.deserialize(one)["n"] for one in raw)
+        return len(seen) >= 5
+
+    await await_for(some_arrived, 10, "the share of the host that is up")
+    own_redis.start()
+
+    async def all_arrived() -> bool:
+        await some_arrived()
+        other = Site("redis", own_redis.url, start_process).layer()
+        raw = await other.connection(0).zrange("asgisink", 0, -1)
+        await other.close_pools()
+        return seen | {up.deserialize(one)["n"] for one in raw} == set(range(10))
+
+    await await_for(all_arrived, 10, "all of them")
+    assert server.running
+    await up.close_pools()
+
+
+@pytest.mark.parametrize("site", ["postgres"], indirect=True)
+def test_it_stops_although_the_database_does_not_answer(site: Site) -> None:
+    server = site.rundelay()
+    assert site.database
+    connection = connections[site.database]
+    with transaction.atomic(using=site.database), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE delayserver_delayedmessage")
+        time.sleep(6)  # by then it has looked, and waits for the lock
+        start = time.monotonic()
+        server.terminate()
+        assert server.wait() == 0
+        assert time.monotonic() - start <= 5

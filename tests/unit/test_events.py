@@ -143,3 +143,13 @@ def all_events() -> list[Event]:
 def test_no_two_events_have_one_name() -> None:
     names = [event.name for event in all_events()]
     assert len(set(names)) == len(names) > 10
+
+
+def test_names_from_outside_neither_flood_the_log_nor_fill_the_memory(
+    said: pytest.LogCaptureFixture, now: Time
+) -> None:
+    for _ in range(3):
+        for n in range(events.MAX_ALLOWANCES + 500):
+            emit(ONE, of=f"channel {n}", what="thing")
+    assert len(said.messages) <= events.MAX_ALLOWANCES + 1
+    assert len(events._allowances) <= events.MAX_ALLOWANCES + 1

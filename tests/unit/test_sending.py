@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import transaction
 from pytest_django import DjangoDbBlocker, Settings
 
@@ -159,3 +161,31 @@ def test_a_store_that_does_not_answer_is_told_as_such(settings: Settings) -> Non
 def test_the_public_names_are_all_there() -> None:
     for name in delayserver.__all__:
         assert getattr(delayserver, name).__doc__, name
+
+
+@pytest.fixture
+def redis_layer(settings: Settings, redis_url: str) -> None:
+    config = {"hosts": [{"address": redis_url, "socket_timeout": None}]}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": config}}
+    settings.DELAYSERVER = {}
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.usefixtures("redis_layer")
+def test_an_event_loop_for_each_call_leaves_no_connection_behind() -> None:
+    async_to_sync(asend_later)("reports", PROBE, delay=3_600_000)
+    before = open_files()
+    for _ in range(20):
+        async_to_sync(asend_later)("reports", PROBE, delay=3_600_000)
+    assert open_files() <= before
+
+
+@pytest.mark.usefixtures("redis_layer")
+def test_hundreds_at_once_share_a_bounded_number_of_connections() -> None:
+    async def gathered() -> list[Receipt]:
+        return await asyncio.gather(*(asend_later("reports", PROBE, delay=3_600_000) for _ in range(300)))
+
+    assert len({receipt.id for receipt in asyncio.run(gathered())}) == 300

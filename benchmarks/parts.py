@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 
@@ -54,12 +54,14 @@ def messages(number: int, clock: Clock, *, delay: int, channel: str = "sink") ->
 
 
 @contextmanager
-def rundelay(server: RedisServer) -> Iterator[Process]:
+def rundelay(server: RedisServer, database: dict[str, Any] | None = None) -> Iterator[Process]:
+    """A running `rundelay` on this Redis, with the messages in `database` if one is given."""
     env = {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "DELAYSERVER_TEST_REDIS": server.url,
         "DELAYSERVER_TEST_CONFIG": json.dumps({"capacity": CAPACITY}),
-        "DELAYSERVER_TEST_SETTINGS": json.dumps({"STORE": "redis"}),
+        "DELAYSERVER_TEST_SETTINGS": json.dumps({"STORE": "database" if database else "redis"}),
+        "DELAYSERVER_TEST_DB": json.dumps({"default": database} if database else None),
     }
     with Process([sys.executable, "-m", "django", "rundelay"], env=env) as process:
         process.wait_for_line("^delay server ready")

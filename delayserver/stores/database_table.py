@@ -11,6 +11,7 @@ import functools
 import secrets
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -185,16 +186,25 @@ class Table(DatabaseLink):
 
     def _next_due(self, homes: Collection[str]) -> int | None:
         """When `claim` next finds something: a message of another home counts from the end of its grace."""
-        head = self._rows.in_order().values_list("home", "due").first()
+        with self.connection.cursor() as cursor:
+            cursor.execute(*self._head)
+            head = cursor.fetchone()
         if head is None:
             return None
-        home, due = head
+        home, due = str(head[0]), int(head[1])
         if home in homes:
             return due
         grace_ends = due + HOME_GRACE_MS
         ours = self._rows.filter(home__in=homes, due__lt=grace_ends).in_order()
         first = ours.values_list("due", flat=True).first()
         return grace_ends if first is None else first
+
+    @functools.cached_property
+    def _head(self) -> tuple[str, tuple[Any, ...]]:
+        """The home and due instant of the earliest row, as SQL: a server that polls asks ten times a second."""
+        query = self._rows.in_order().values_list("home", "due")[:1].query
+        sql, params = query.get_compiler(self.using).as_sql()
+        return sql, tuple(params)
 
     def count(self) -> int:
         return self.again(self._rows.count)

@@ -74,8 +74,8 @@ class Inbox(ABC):
         """Start to listen; `wake` is called whenever something may have arrived."""
 
     @abstractmethod
-    async def read(self, limit: int) -> Sequence[Arrived]:
-        """What has arrived, oldest first, at most `limit`; empty when nothing has."""
+    async def read(self, limit: int, *, claim: bool) -> Sequence[Arrived]:
+        """What has arrived, oldest first, at most `limit`; with `claim`, what no other server reads at present."""
 
     @abstractmethod
     async def discard(self, arrived: Sequence[Arrived]) -> None:

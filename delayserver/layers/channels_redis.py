@@ -9,6 +9,7 @@ message to ``specific.x!y`` lies on ``specific.x!`` with its full name inside. G
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -27,6 +28,7 @@ DISCARD, SET_CHANNEL_ASIDE = Script("channel", "discard"), Script("set_aside")
 MAX_BATCH_BYTES = 4_194_304  # of one script's arguments or reply
 ENVELOPE_BYTES = 4_096  # what channel, delay, key, retry ... may add to the content
 POLL_SECONDS = 0.05
+TAKING_MS = 10_000  # how long a server may take to store what it read, where that is not one act
 MAX_SECONDS = 1e12  # a score beyond is no time
 
 
@@ -161,6 +163,7 @@ class RedisInbox(Inbox):
         self._listeners: list[Listener] = []
         self._hosts: dict[bytes, int] = {}
         self._first = -1
+        self._me, self._taking = os.urandom(8).hex(), f"{{delayserver}}:taking:{self.key}"
 
     async def open(self, wake: Callable[[], None]) -> None:
         for link in self._links:
@@ -171,7 +174,7 @@ class RedisInbox(Inbox):
     def poll_seconds(self) -> float:
         return 5.0 if all(listener.hears for listener in self._listeners) else POLL_SECONDS
 
-    async def read(self, limit: int) -> Sequence[Arrived]:
+    async def read(self, limit: int, *, claim: bool) -> Sequence[Arrived]:
         """From every host in turn, each first once; one that is down holds up no other."""
         arrived: list[Arrived] = []
         errors: list[Exception] = []
@@ -179,7 +182,7 @@ class RedisInbox(Inbox):
         self._first = (self._first + 1) % len(self._links)
         for host in [*range(self._first, len(self._links)), *range(self._first)]:
             try:
-                found = await self._peek(self._links[host], limit - len(arrived))
+                found = await self._peek(self._links[host], limit - len(arrived), claim)
             except Exception as error:  # noqa: BLE001  raised below, unless another host works
                 errors.append(error)
                 continue
@@ -191,10 +194,10 @@ class RedisInbox(Inbox):
             emit(LOOP_FAILED, of="intake host", error=fault, loop="intake of one host", seconds=self.poll_seconds())
         return arrived
 
-    async def _peek(self, link: RedisLink, limit: int) -> list[Arrived]:
-        args = [limit, self._max_bytes, MAX_DEAD_BYTES, MAX_BATCH_BYTES]
+    async def _peek(self, link: RedisLink, limit: int, claim: bool) -> list[Arrived]:
+        bounds = (limit, self._max_bytes, MAX_DEAD_BYTES, MAX_BATCH_BYTES)
         try:
-            found = await link.arun(PEEK, [self.key], args)
+            found = await link.arun(PEEK, [self.key, self._taking], [*bounds, self._me, TAKING_MS * claim])
         except ResponseError as error:
             if "WRONGTYPE" not in str(error):
                 raise
@@ -229,7 +232,7 @@ class RedisInbox(Inbox):
         for host, link in enumerate(self._links):
             tokens = [one.token for one in arrived if self._hosts.get(one.token) == host]
             if tokens:
-                await link.arun(DISCARD, [self.key], tokens)
+                await link.arun(DISCARD, [self.key, self._taking], tokens)
 
     async def aclose(self) -> None:
         for listener in self._listeners:

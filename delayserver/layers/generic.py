@@ -119,7 +119,7 @@ class GenericInbox(Inbox):
                 await self._received.put(_arrived(content))
                 wake()
 
-    async def read(self, limit: int) -> Sequence[Arrived]:
+    async def read(self, limit: int, *, claim: bool) -> Sequence[Arrived]:
         """What was read and not discarded comes again, as on a layer that keeps."""
         while len(self._unstored) < limit and not self._received.empty():
             self._unstored.append(self._received.get_nowait())

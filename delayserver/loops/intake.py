@@ -19,7 +19,7 @@ class Intake(Loop):
     """Reads `channel` of `layer` in batches and puts what it finds.
 
     Where the channel lies in the store's own Redis, a message leaves it in the act that stores it. Elsewhere it is
-    stored first and removed then, under an id made from its bytes: what comes again after a crash is stored once.
+    claimed, stored and removed, under an id made from its bytes: what comes again after a crash is stored once.
     """
 
     name = "intake"
@@ -37,7 +37,7 @@ class Intake(Loop):
         await self._inbox.aclose()
 
     async def run_once(self) -> float:
-        arrived = await self._inbox.read(BATCH)
+        arrived = await self._inbox.read(BATCH, claim=not self._shares())
         if not arrived:
             return self._inbox.poll_seconds()
         arrivals = [self._resolve(one) for one in arrived]

@@ -67,7 +67,7 @@ class FakeInbox(Inbox):
     async def open(self, wake: Callable[[], None]) -> None:
         pass
 
-    async def read(self, limit: int) -> Sequence[Arrived]:
+    async def read(self, limit: int, *, claim: bool) -> Sequence[Arrived]:
         return self.there[:limit]
 
     async def discard(self, arrived: Sequence[Arrived]) -> None:

@@ -1,15 +1,21 @@
 -- What lies on a channel of channels_redis: a sorted set, the time in seconds as score.
 
--- The member of a channel that a token means, if it is still there. A token is "m" and the member; or, for one too
--- large to fetch, "c" and its score, length and beginning.
-local function still_there(channel, token)
+-- The command that takes off a channel what a token means; nil if that is no longer there. A token is "m" and the member;
+-- or, for one too large to fetch, "c" and its score, length and beginning. Such a one is not fetched here either, where its
+-- score is enough to tell it: to copy 100 MB holds everyone up.
+local function taking_off(channel, token)
   if string.sub(token, 1, 1) == 'm' then
     local member = string.sub(token, 2)
-    return redis.call('ZSCORE', channel, member) and member
+    return redis.call('ZSCORE', channel, member) and {'ZREM', channel, member}
   end
   local score, length, start = string.match(token, '^c([^ ]+) (%d+) (.*)$')
+  local alike = redis.call('ZCOUNT', channel, score, score)
+  local bytes = alike == 1 and redis.pcall('MEMORY', 'USAGE', channel, 'SAMPLES', 0)
+  if type(bytes) == 'number' and bytes >= tonumber(length) then
+    return {'ZREMRANGEBYSCORE', channel, score, score}
+  end
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', channel, score, score)) do
-    if #member == tonumber(length) and string.sub(member, 1, #start) == start then return member end
+    if #member == tonumber(length) and string.sub(member, 1, #start) == start then return {'ZREM', channel, member} end
   end
   return nil
 end

@@ -4,15 +4,15 @@ local channel = KEYS[6]
 local before = head()
 local taken = 0
 for i = 3, #ARGV, 7 do
-  local arrived = still_there(channel, ARGV[i])
-  if arrived then
+  local command = taking_off(channel, ARGV[i])
+  if command then
     if ARGV[i + 1] == 'dead' then
       redis.call('ZADD', dead, ARGV[i + 2], ARGV[i + 6])
       redis.call('ZREMRANGEBYRANK', dead, 0, -ARGV[2] - 1)
     else
       put(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
     end
-    redis.call('ZREM', channel, arrived) -- last: an act that fails midway loses nothing
+    redis.call(unpack(command)) -- last: an act that fails midway loses nothing
     taken = taken + 1
   end
 end

@@ -269,6 +269,8 @@ async def test_killed_in_the_middle_and_started_again(tmp_path: Path) -> None:
             await socket.send(START)
             for _ in range(10):
                 await socket.recv()
+            # Between two steps of all four: within a step a run is in the memory of the process alone.
+            await await_for(lambda: waiting(tmp_path) >= 4, 5, "a waiting message of each run")
             process.kill()
             process.wait()
     for frames in await asyncio.gather(*others):

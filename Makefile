@@ -3,24 +3,30 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help test check format demo demo-redis bench docs test-matrix clean
+.PHONY: help test chaos check format demo demo-redis bench docs test-matrix clean
 
 help:
 	@echo 'make test         install what is missing, and run all tests'
+	@echo 'make chaos        the chaos tests in their full size (some 12 minutes)'
 	@echo 'make check        format, lint, import rules, types, documentation'
 	@echo 'make format       put the code into the one format'
 	@echo 'make demo         the prog rock demo, in one process (http://127.0.0.1:8000)'
 	@echo 'make demo-redis   the same as three processes on a Redis of their own'
-	@echo 'make bench        the benchmarks'
+	@echo 'make bench        the benchmarks, next to bare limits, Celery and huey; about 10 minutes'
 	@echo 'make docs         read the documentation (http://127.0.0.1:8001)'
 	@echo 'make test-matrix  the tests on every Python and Django that can be had here'
 	@echo 'make clean        remove what was made'
 	@echo
-	@echo 'PYTHON=python3.12 make ...  uses another Python (3.11 or later); TESTS="-k redis" chooses tests'
+	@echo 'PYTHON=python3.12 make ...  uses another Python (3.11 or later); TESTS="-k redis" chooses tests,'
+	@echo 'BENCH="--quick lateness" benchmarks'
 
 test: .venv/.dev
 	scripts/setup.sh servers
 	$(BIN)/python -m pytest $(TESTS)
+
+chaos: .venv/.dev
+	scripts/setup.sh servers
+	DELAYSERVER_CHAOS=full $(BIN)/python -m pytest tests/chaos $(TESTS)
 
 check: .venv/.dev
 	$(BIN)/ruff format --check
@@ -39,9 +45,9 @@ demo: .venv/.demo
 demo-redis: .venv/.demo
 	$(BIN)/python examples/progrock/serve.py --redis
 
-bench: .venv/.dev
+bench: .venv/.dev .venv/.bench
 	scripts/setup.sh servers
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
 
 docs: .venv/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:8001
@@ -68,3 +74,8 @@ $(BIN)/python:
 	scripts/setup.sh build $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ .venv/.demo
+
+# What the benchmarks are measured against, and what draws the plots; nothing else needs it.
+.venv/.bench: pyproject.toml | .venv/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@

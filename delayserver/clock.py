@@ -59,7 +59,7 @@ class StoreClock:
 
     @staticmethod
     def ticks() -> int:
-        return time.monotonic_ns()
+        return ticks()
 
     @property
     def stale(self) -> bool:
@@ -85,6 +85,12 @@ class StoreClock:
             raise RuntimeError("the store's clock was asked before it was read")
         return self.ticks() + self._behind
 
+    def at(self, ticks: int) -> int:
+        """The store's clock at a tick of ours, at the earliest."""
+        if self._behind is None:
+            raise RuntimeError("the store's clock was asked before it was read")
+        return (ticks + self._behind) // NANOSECONDS_PER_MS
+
     def now(self) -> int:
         return self._earliest() // NANOSECONDS_PER_MS
 
@@ -94,6 +100,11 @@ class StoreClock:
 
     def seconds_until(self, due: int) -> float:
         return max(0.0, (due * NANOSECONDS_PER_MS - self._earliest()) / 1e9)
+
+
+def ticks() -> int:
+    """Nanoseconds that only ever rise, also while this process is stopped."""
+    return time.monotonic_ns()
 
 
 def monotonic() -> float:

@@ -22,7 +22,7 @@ STORES = {
 REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
 REDIS_LAYERS = (REDIS_LAYER, "channels_redis.pubsub.RedisPubSubChannelLayer")
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
-STORE_OPTIONS = {"redis": {"url"}, "database": {"using"}, "memory": set[str]()}
+STORE_OPTIONS = {"redis": {"url", "cluster"}, "database": {"using"}, "memory": set[str]()}
 
 
 _RUN = os.urandom(8).hex()

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -56,6 +57,16 @@ class Target:
                 f" got {shown(self.name)}"
             )
 
+    @property
+    def backlogs(self) -> tuple[str, ...]:
+        """What it may have to wait behind: its own name; and, for ``specific.x!y``, ``specific.x!``, whose parts may
+        share one channel. A group's begins with an asterisk, which no name has.
+        """
+        if self.kind == "group":
+            return (f"*{self.name}",)
+        shared, bang, _ = self.name.partition("!")
+        return (self.name, shared + bang) if bang else (self.name,)
+
 
 class Receipt(NamedTuple):
     """What a caller holds after scheduling: the message's id, its due instant, and whether it is new.
@@ -83,9 +94,9 @@ class Waiting:
     attempt: int = 0
     home: str = ""  # the process it must go out in, where the layer is a process's own
 
-    def content(self) -> Content:
+    def content(self, unseal: Callable[[bytes], bytes] = bytes) -> Content:
         """The content as it was given; with `retry`, and with ``__delay__`` beside it."""
-        content: Content = unpack(self.body)
+        content: Content = unpack(unseal(self.body))
         if self.retry:
             content["__delay__"] = {
                 "id": self.id,
@@ -172,9 +183,17 @@ class Message:
             return Target("channel", self.channel)
         return Target("group", self.group)  # type: ignore[arg-type]
 
-    def waiting(self, clock: Clock, max_bytes: int, *, id: str | None = None, home: str = "") -> Waiting:
-        """Resolve the times by `clock` and pack the content, of at most `max_bytes` bytes."""
-        body = pack(self.content, max_bytes)
+    def waiting(
+        self,
+        clock: Clock,
+        max_bytes: int,
+        *,
+        id: str | None = None,
+        home: str = "",
+        seal: Callable[[bytes], bytes] = bytes,
+    ) -> Waiting:
+        """Resolve the times by `clock`, pack the content, of at most `max_bytes` bytes, and seal that."""
+        body = seal(pack(self.content, max_bytes))
         if self.delay is not None:
             due = clock.due(_milliseconds("delay", self.delay))
         else:

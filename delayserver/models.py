@@ -9,6 +9,8 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 HOME_GRACE_MS = 1_000  # so long a message waits for its own process before any other takes it
+BACKLOG_GRACE_MS = 60_000  # and in a backlog: so long the in-memory layer keeps what lies on a full channel
+SLOT_MS = 2**43  # due instants lie before it, until the year 2248: see `in_slot`
 
 
 class ExactCharField(models.CharField):  # type: ignore[type-arg]  # cannot be subscripted at run time
@@ -40,9 +42,33 @@ class DelayedMessageQuerySet(models.QuerySet["DelayedMessage"]):
         ours = models.Q(home__in=homes) | models.Q(due__lte=now - HOME_GRACE_MS)
         return self.filter(ours, due__lte=now)
 
+    def outside_of_backlogs(self) -> DelayedMessageQuerySet:
+        return self.filter(due__lt=SLOT_MS)
+
+    def in_slot(self, slot: int, now: int, homes: Collection[str]) -> DelayedMessageQuerySet:
+        """In the backlogs of this slot, from 1 on, for a process that is at home in `homes`.
+
+        `due` is `slot` times `SLOT_MS` and the due instant there. So each is one range of the index, in due order,
+        behind all that is not in a backlog.
+        """
+        start = slot * SLOT_MS
+        ours = models.Q(home__in=homes) | models.Q(due__lte=start + now - BACKLOG_GRACE_MS)
+        return self.filter(ours, due__gte=start, due__lt=start + SLOT_MS)
+
+    def for_backlog(self, name: str) -> DelayedMessageQuerySet:
+        """Whose `Target.backlogs` have this name."""
+        if name.startswith("*"):
+            return self.filter(kind="group", name=name[1:])
+        if name.endswith("!"):
+            return self.filter(kind="channel", name__startswith=name)
+        return self.filter(kind="channel", name=name)
+
 
 class DelayedMessage(models.Model):
-    """A message that waits, or is claimed: then `generation` is not 0 and `due` is the end of the lease."""
+    """A message that waits, or is claimed: then `generation` is not 0 and `due` is the end of the lease.
+
+    In a backlog, `due` lies in the backlog's slot.
+    """
 
     id = ExactCharField(primary_key=True, max_length=200)
     layer = ExactCharField(max_length=100)

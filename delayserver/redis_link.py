@@ -14,11 +14,13 @@ import hashlib
 import importlib.resources
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 import redis.asyncio
+import redis.asyncio.cluster
 import redis.asyncio.sentinel
+import redis.cluster
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
@@ -42,13 +44,15 @@ class ChannelFormat(NamedTuple):
     """How channels_redis lays messages on a channel, where a store on the same server can do it as well.
 
     The key is `prefix` + channel, the member `random_bytes` arbitrary bytes + the packed message, the score the
-    time in seconds. `capacity` counts per channel, `expiry` is in seconds.
+    time in seconds. `capacity` counts per channel, `expiry` is in seconds. `all_here` is 1 where every specific channel
+    lies on this server, 0 where that must be asked for each.
     """
 
     prefix: str
     expiry: int
     capacity: int
     random_bytes: int
+    all_here: int
 
 
 def decode_host(entry: object) -> Host:
@@ -69,6 +73,19 @@ def describe(host: Host) -> str:
     if "master_name" in host:
         return f"sentinel://{host['master_name']}"
     return f"redis://{host.get('host', 'localhost')}:{host.get('port', 6379)}/{host.get('db', 0)}"
+
+
+def _place(host: Host) -> str:
+    """The server and database this leads to: equal for two entries that say the same in other words."""
+    if "master_name" in host:
+        return f"{describe(host)} {host.get('sentinels')}/{host.get('db', 0)}"
+    if "address" not in host:
+        return f"redis://{host.get('host', 'localhost')}:{host.get('port', 6379)}/{host.get('db', 0)}"
+    url = urlsplit(str(host["address"]))
+    if url.scheme == "unix":
+        return str(host["address"])
+    database = parse_qs(url.query).get("db", [url.path.strip("/") or host.get("db", 0)])[0]
+    return f"redis://{url.hostname or 'localhost'}:{url.port or 6379}/{database}"
 
 
 def _pool(host: Host, kit: Any, **options: Any) -> Any:
@@ -109,31 +126,57 @@ class Script:
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
-class RedisLink:
-    """The way to one Redis: a sync client for callers' threads, an async one for each event loop."""
+async def _aclose(client: Any) -> None:
+    """A client with its pool, and with the clients of the Sentinels that the pool asks."""
+    await client.aclose()
+    sentinel = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    for one in sentinel.sentinels if sentinel else ():
+        await one.aclose()
 
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self._sync: redis.Redis | None = None
-        self._async: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
+
+TIME = Script("time")
+
+
+def _client(host: Host, kit: Any, *, cluster: bool) -> Any:
+    if not cluster:
+        return kit.Redis.from_pool(_pool(host, kit, **_bounded(kit)))
+    options = {**host, "socket_timeout": COMMAND_SECONDS, "protocol": 2}
+    return kit.RedisCluster.from_url(options.pop("address"), **options)
+
+
+class RedisLink:
+    """The way to one Redis, or Redis Cluster: a sync client for callers' threads, an async one for each event loop.
+
+    `place` names the server and database, equal for two links that lead to the same; a cluster has none.
+    """
+
+    def __init__(self, host: Host, *, cluster: bool = False) -> None:
+        self.host, self._cluster = host, cluster
+        self.place = None if cluster else _place(host)
+        self._sync: Any = None
+        self._async: dict[asyncio.AbstractEventLoop, Any] = {}
+
+    @classmethod
+    def of(cls, entry: object, *, cluster: bool = False) -> RedisLink:
+        """The link of one entry of a layer's ``hosts``."""
+        return cls(decode_host(entry), cluster=cluster)
 
     def __str__(self) -> str:
         return describe(self.host)
 
     @property
-    def sync(self) -> redis.Redis:
+    def sync(self) -> Any:
         if self._sync is None:
-            self._sync = redis.Redis(connection_pool=_pool(self.host, redis, **_bounded(redis)))
+            self._sync = _client(self.host, redis, cluster=self._cluster)
         return self._sync
 
     @property
-    def here(self) -> redis.asyncio.Redis:
+    def here(self) -> Any:
         """The client of the running event loop: connections belong to one, and go with it."""
         loop = asyncio.get_running_loop()
         client = self._async.get(loop)
         if client is None:
-            pool = _pool(self.host, redis.asyncio, **_bounded(redis.asyncio))
-            client = self._async[loop] = redis.asyncio.Redis(connection_pool=pool)
+            client = self._async[loop] = _client(self.host, redis.asyncio, cluster=self._cluster)
             # As channels_redis does: a loop that ends (async_to_sync makes one a call) takes its connections along.
             loop.close = functools.partial(self._close_with, loop, loop.close)  # type: ignore[method-assign]
         return client
@@ -141,7 +184,7 @@ class RedisLink:
     def _close_with(self, loop: asyncio.AbstractEventLoop, close: Callable[[], None]) -> None:
         client = self._async.pop(loop, None)
         if client is not None and not loop.is_closed():
-            loop.run_until_complete(client.aclose(close_connection_pool=True))
+            loop.run_until_complete(_aclose(client))
         close()
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
@@ -151,41 +194,33 @@ class RedisLink:
             return self.sync.eval(script.source, len(keys), *keys, *args)
 
     async def arun(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        client: Any = self.here
+        client = self.here
         try:
             return await client.evalsha(script.sha, len(keys), *keys, *args)
         except NoScriptError:
             return await client.eval(script.source, len(keys), *keys, *args)
 
-    def learn(self, clock: StoreClock) -> None:
-        """One reading of the server's clock."""
+    def learn(self, clock: StoreClock, key: str) -> None:
+        """One reading of the clock of the server that has `key`."""
         before = clock.ticks()
-        reading: Any = self.sync.time()
+        reading = self.run(TIME, [key], ())
         clock.learn(before, _nanoseconds(reading), clock.ticks())
 
-    async def alearn(self, clock: StoreClock) -> None:
+    async def alearn(self, clock: StoreClock, key: str) -> None:
         """As `learn`."""
-        client = self.here
         before = clock.ticks()
-        reading: Any = await client.time()
+        reading = await self.arun(TIME, [key], ())
         clock.learn(before, _nanoseconds(reading), clock.ticks())
-
-    async def find_place(self) -> str:
-        """The server and database this leads to, equal for two links that lead to the same."""
-        client = self.here
-        server: Any = await client.info("server")
-        db = client.connection_pool.connection_kwargs.get("db") or 0
-        return f"redis {server['run_id']}/{db}"
 
     async def aclose(self) -> None:
         """Let this event loop's connections go."""
         client = self._async.pop(asyncio.get_running_loop(), None)
         if client is not None:
-            await client.aclose(close_connection_pool=True)
+            await _aclose(client)
 
 
-def _nanoseconds(reading: tuple[int, int]) -> int:
-    return (reading[0] * 1_000_000 + reading[1]) * 1_000
+def _nanoseconds(reading: tuple[bytes, bytes]) -> int:
+    return (int(reading[0]) * 1_000_000 + int(reading[1])) * 1_000
 
 
 class Listener:

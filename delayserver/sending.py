@@ -16,7 +16,8 @@ from .content import Content
 from .errors import InvalidMessage
 from .layers import get_layer
 from .message import Message, OnConflict, Receipt, Waiting
-from .stores import get_store
+from .stores import get_stores
+from .stores.base import Store
 
 
 class Options(TypedDict, total=False):
@@ -69,20 +70,25 @@ async def agroup_send_later(group: str, message: Content, **options: Unpack[Opti
 
 
 def _put(message: Message) -> Receipt:
-    store = get_store()
+    store = _store_for(message)
     return store.put([_resolve(message, store.read_clock())], message.on_conflict)[0]
 
 
 async def _aput(message: Message) -> Receipt:
-    store = get_store()
+    store = _store_for(message)
     return (await store.aput([_resolve(message, await store.aread_clock())], message.on_conflict))[0]
+
+
+def _store_for(message: Message) -> Store:
+    host = get_layer(get_settings().channel_layer).host_of(message.target)
+    return get_stores().choose(key=message.key, host=host)
 
 
 def _resolve(message: Message, clock: Clock) -> Waiting:
     settings = get_settings()
     if message.channel == settings.channel:
         raise InvalidMessage(f"expected a target other than {settings.channel} itself")
-    home = get_layer_settings(settings.channel_layer).home
-    waiting = message.waiting(clock, settings.max_message_bytes, home=home)
-    get_layer(settings.channel_layer).check(message.content)
+    home, layer = get_layer_settings(settings.channel_layer).home, get_layer(settings.channel_layer)
+    waiting = message.waiting(clock, settings.max_message_bytes, home=home, seal=layer.seal)
+    layer.check(message.content)
     return waiting

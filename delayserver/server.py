@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from .conf import get_layer_settings, get_settings
 from .events import STARTED, STOPPED, emit
 from .layers import get_layer
+from .layers.base import Inbox
 from .loops.base import Loop, insist
 from .loops.dispatch import Dispatch
 from .loops.intake import Intake
-from .stores import get_store
+from .stores import get_stores
+from .stores.base import Store
 
 STOP_SECONDS = 3.0  # what is in hand may take that long; then claims run out by themselves
 
@@ -38,12 +40,13 @@ class DelayServer:
         self._channel = settings.channel if intake else None
         self._max_bytes, self._ready = settings.max_message_bytes, ready
         self._home = get_layer_settings(self.alias).home
-        self.store, self.layer = get_store(self.alias), get_layer(self.alias)
+        self.stores, self.layer = get_stores(self.alias), get_layer(self.alias)
+        self._loops: list[Loop] = []
         self._stop = asyncio.Event()
 
     def __str__(self) -> str:
         listening = f"listening on {self._channel}" if self._channel else "not listening on any channel"
-        return f"store {self.store}, layer {self.alias}, {listening}"
+        return f"store {', '.join(map(str, self.stores))}, layer {self.alias}, {listening}"
 
     def stop(self) -> None:
         """Finish what is in hand, then let `run` return."""
@@ -51,56 +54,93 @@ class DelayServer:
 
     async def health(self) -> tuple[int, float]:
         """How many messages wait, and for how many seconds the oldest of them has been overdue."""
-        due = await self.store.first_due()
-        overdue = 0.0 if due is None else max(0.0, (self.store.clock.now() - due) / 1000)
-        return await self.store.count(), overdue
+        waiting, overdue = 0, 0.0
+        for store in self.stores:
+            due = await store.first_due()
+            overdue = max(overdue, 0.0 if due is None else (store.clock.now() - due) / 1000)
+            waiting += await store.count()
+        return waiting, overdue
 
     async def run(self) -> None:
-        """Run until `stop`. No error of the store or the layer ends it."""
+        """Run until `stop`. No error of a store or the layer ends it."""
         try:
-            await self._until_stopped(self._open())
+            await self._until_stopped(insist("layer", self.layer.open))
             if not self._stop.is_set():
-                await self._run_loops()
+                await self._serve()
         finally:
             await self.layer.aclose()
-            await self.store.aclose()
+            for store in self.stores:
+                await store.aclose()
             emit(STOPPED)
 
-    async def _open(self) -> None:
-        """Connect; try for ever."""
-        await insist("layer", self.layer.open)
-        await insist("store", functools.partial(self.store.open, self._home))
-
-    async def _run_loops(self) -> None:
-        dispatch = Dispatch(self.store, self.layer)
-        loops: list[Loop] = [dispatch]
-        if self._channel:
-            loops.append(Intake(self.store, self.layer, self._channel, self._max_bytes, self._home))
-        waker = asyncio.create_task(self._wake_for_earlier(dispatch), name="delayserver waker")
-        tasks = [asyncio.create_task(loop.run(), name=f"delayserver {loop.name}") for loop in loops]
-        emit(STARTED, server=self)
-        if self._ready is not None:
-            self._ready(STARTED.sentence.format(server=self))
+    async def _serve(self) -> None:
+        """Each store by itself: one that is away holds up no other. Ready is when the first of them is."""
+        opened = asyncio.Event()
+        inboxes = self.layer.inboxes(self._channel, self._max_bytes) if self._channel else ()
+        tasks = [
+            asyncio.create_task(self._serve_store(store, share, opened), name=f"delayserver {store}")
+            for store, share in zip(self.stores, _share_out(inboxes, self.stores), strict=True)
+        ]
         try:
+            await self._until_stopped(opened.wait())
+            if not self._stop.is_set():
+                emit(STARTED, server=self)
+                if self._ready is not None:
+                    self._ready(STARTED.sentence.format(server=self))
             await self._stop.wait()
         finally:
-            for loop in loops:
+            for loop in self._loops:
                 loop.stop()
-            _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
-            await _cancel(waker, *late)
+            done, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            await _cancel(*late)
+        for task in done:
+            task.result()
 
-    async def _wake_for_earlier(self, dispatch: Dispatch) -> None:
+    async def _serve_store(self, store: Store, inboxes: Sequence[Inbox], opened: asyncio.Event) -> None:
+        await self._until_stopped(insist("store", functools.partial(store.open, self._home)))
+        if self._stop.is_set():
+            return
+        dispatch = Dispatch(store, self.layer)
+        loops: list[Loop] = [dispatch, *(self._intake(inbox, store) for inbox in inboxes)]
+        if len(self.stores) > 1:
+            for loop in loops:
+                loop.name += f" of {store}"
+        self._loops += loops
+        waker = asyncio.create_task(self._wake_for_earlier(store, dispatch), name="delayserver waker")
+        opened.set()
+        try:
+            async with asyncio.TaskGroup() as running:
+                for loop in loops:
+                    running.create_task(loop.run(), name=f"delayserver {loop.name}")
+        finally:
+            await _cancel(waker)
+
+    def _intake(self, inbox: Inbox, store: Store) -> Loop:
+        assert self._channel is not None
+        return Intake(inbox, store, self.stores, self.layer, self._channel, self._max_bytes, self._home)
+
+    async def _wake_for_earlier(self, store: Store, dispatch: Dispatch) -> None:
         """Wake dispatch whenever something was put that is due before it would look."""
         while True:
-            await insist("waker", self.store.earlier)
+            await insist("waker", store.earlier)
             dispatch.wake()
 
-    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _until_stopped(self, work: Coroutine[Any, Any, object]) -> None:
         task, stop = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
         await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
         await _cancel(task, stop)
+
+
+def _share_out(inboxes: Sequence[Inbox], stores: Sequence[Store]) -> list[list[Inbox]]:
+    """The inboxes for each store: those on its own server; and for the first those that have no store beside them."""
+    places = [store.place for store in stores]
+    shares: list[list[Inbox]] = [[] for _ in stores]
+    for inbox in inboxes:
+        shared = inbox.place is not None and inbox.place in places
+        shares[places.index(inbox.place) if shared else 0].append(inbox)
+    return shares
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

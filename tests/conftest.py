@@ -15,6 +15,7 @@ from pytest_django import DjangoDbBlocker
 from .support.clock import FakeClock
 from .support.databases import add_database, remove_database
 from .support.process import Process
+from .support.redis_cluster import RedisCluster
 from .support.redis_keys import leaked_keys
 from .support.servers import MariaDBServer, PostgresServer, RedisServer
 
@@ -69,6 +70,12 @@ def redis_url(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iter
         leaked = leaked_keys(client, marker.args if marker else ())
         client.flushdb()
     assert not leaked, f"keys without a TTL that stand on no list: {leaked}"
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    with RedisCluster() as cluster:
+        yield cluster
 
 
 # -- databases -----------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,6 +29,11 @@ class Full:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """The time for it was over before it went out: it is somebody else's now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """The layer will never take it."""
 
@@ -42,7 +47,15 @@ class Failed:
     error: Exception
 
 
-Outcome = Delivered | Full | Refused | Failed
+Outcome = Delivered | Full | Late | Refused | Failed
+
+
+class Placed(NamedTuple):
+    """A message as it lies on a channel: the channel's key, its capacity, and the bytes."""
+
+    key: str
+    capacity: int
+    member: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +74,7 @@ class Arrived:
 
 
 class Inbox(ABC):
-    """One channel of a layer, read for `intake`.
+    """One channel on one host of a layer, read for `intake`.
 
     What `read` gave comes again until it is discarded.
     """
@@ -91,26 +104,56 @@ class Inbox(ABC):
 
 
 class Layer(ABC):
-    """A channel layer, as dispatch and intake use it."""
+    """A channel layer, as dispatch and intake use it. `places` are the servers its channels lie on, if it has any."""
 
-    place: str | None = None  # the one server and database all its channels lie on, if there is one
-    format: object | None = None  # what a store on that server needs to put messages on channels itself
+    places: Sequence[str] = ()  # as `Store.place`; a host is a position in it
+    format: object | None = None  # what a store on a host needs to put plain messages on channels there itself
+    expiry: int = 0  # after how many seconds a channel that nobody sends to is dropped
 
     @abstractmethod
     def check(self, content: Content) -> None:
         """Raise `InvalidMessage` for content that this layer cannot serialise."""
 
+    def seal(self, body: bytes) -> bytes:
+        """A packed body as it shall lie in a store: encrypted, where the layer encrypts."""
+        return body
+
+    def unseal(self, body: bytes) -> bytes:
+        """The packed body again; any exception where it was not sealed by a key of this layer."""
+        return body
+
     @abstractmethod
     async def open(self) -> None:
-        """Find out where the layer is; connect."""
+        """Before the first delivery."""
+
+    def host_of(self, target: Target) -> int | None:
+        """The host that a target's messages must go through; None where any will do."""
+        return None
+
+    def backlog_of(self, target: Target) -> str:
+        """Behind what a message waits when its target is full: the one of `Target.backlogs` with a capacity."""
+        return target.backlogs[0]
 
     @abstractmethod
-    async def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
-        """Put each message on its target, those of one channel in order; one outcome for each."""
+    def lane(self, target: Target) -> Hashable:
+        """What may be slow, or away, by itself: `deliver` is given the messages of one lane together."""
 
     @abstractmethod
-    def inbox(self, channel: str, max_bytes: int) -> Inbox:
-        """The reading end of `channel`; content over `max_bytes` is told, not fetched whole."""
+    async def deliver(self, lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
+        """Put each message on its target, those of one channel in order; one outcome for each.
+
+        Nothing goes out after the tick `until` (`clock.ticks`): the claims are held no longer.
+        """
+
+    def place(self, delivery: Delivery, now: int) -> Placed:
+        """How a message for a channel lies on a host, whose clock says `now`; any exception for what the layer cannot
+        serialise.
+        """
+        raise NotImplementedError
+
+    @abstractmethod
+    def inboxes(self, channel: str, max_bytes: int) -> Sequence[Inbox]:
+        """The reading ends of `channel`, one for each host; content over `max_bytes` is told, not fetched whole."""
 
     @abstractmethod
     async def aclose(self) -> None:

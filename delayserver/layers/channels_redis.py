@@ -2,34 +2,32 @@
 
 Its format (4.2 and 4.3): a channel is the sorted set ``prefix + channel``; a member is random bytes and the
 serialised message, its score the time in seconds; the whole set expires after ``expiry`` seconds without a send. A
-message to ``specific.x!y`` lies on ``specific.x!`` with its full name inside. Groups go through the layer's own
-`group_send`, which knows who is where.
+message to ``specific.x!y`` lies on ``specific.x!`` with its full name inside, and one to a group on the channel of each
+member, once for those that share one. What counts is Redis's clock; the layer itself takes each process's own.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Hashable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from typing import Any
 
-from channels_redis.serializers import JSONSerializer, MsgPackSerializer
-
-from ..events import LOOP_FAILED, SET_ASIDE, UNKNOWN_LAYER, emit
-from ..message import MAX_DEAD_BYTES
-from ..redis_link import ChannelFormat, Listener, RedisLink, ResponseError, Script, decode_host
-from .base import Arrived, Delivered, Delivery, Failed, Full, Inbox, Outcome, Refused
+from ..clock import StoreClock, monotonic
+from ..events import UNKNOWN_LAYER, emit
+from ..message import Target
+from ..redis_link import ChannelFormat, RedisLink, Script
+from .base import Delivered, Delivery, Failed, Full, Inbox, Late, Outcome, Placed, Refused
+from .channels_redis_codec import Codec
+from .channels_redis_inbox import RedisInbox
 from .generic import GenericLayer
 
 KNOWN_VERSIONS = ("4.2.", "4.3.")
-DELIVER, PEEK = Script("channel", "deliver"), Script("peek")
-DISCARD, SET_CHANNEL_ASIDE = Script("channel", "discard"), Script("set_aside")
-MAX_BATCH_BYTES = 4_194_304  # of one script's arguments or reply
-ENVELOPE_BYTES = 4_096  # what channel, delay, key, retry ... may add to the content
-POLL_SECONDS = 0.05
-TAKING_MS = 10_000  # how long a server may take to store what it read, where that is not one act
-MAX_SECONDS = 1e12  # a score beyond is no time
+DELIVER, MEMBERS = Script("channel", "deliver"), Script("members")
+MAX_BATCH = 500  # of one script's messages, so that none runs long
+MAX_BATCH_BYTES = 4_194_304  # and of their bytes
+AVOID_SECONDS = 1.0  # how long a host that failed gets only what must go through it
 
 
 def known() -> bool:
@@ -40,7 +38,7 @@ def known() -> bool:
         return False
     if installed.startswith(KNOWN_VERSIONS):
         return True
-    emit(UNKNOWN_LAYER, version=installed)
+    emit(UNKNOWN_LAYER, of=installed, version=installed)
     return False
 
 
@@ -49,191 +47,165 @@ class RedisLayer(GenericLayer):
 
     def __init__(self, channel_layer: Any) -> None:
         super().__init__(channel_layer)
-        self._links = [RedisLink(decode_host(host)) for host in channel_layer.hosts]
-        self._next_host = 0
+        self._links = [RedisLink.of(host) for host in channel_layer.hosts]
+        self.places = [link.place or "" for link in self._links]
+        self.expiry = int(channel_layer.expiry)
+        self._codec = Codec(channel_layer)
+        self._hosts = itertools.cycle(range(len(self._links)))
+        self._avoid: dict[int, float] = {}
+        self._clocks = [StoreClock() for _ in self._links]
 
     async def open(self) -> None:
-        """With one host there is a place to share; with several a channel lies on all of them."""
-        self.place = await self._links[0].find_place() if len(self._links) == 1 else None
+        await super().open()
         self.format = self._format()
 
     def _format(self) -> ChannelFormat | None:
-        """What a store on the same server needs; None where the bytes are not the stored ones."""
-        layer = self._layer
-        serializer = layer._serializer
-        if type(serializer) is not MsgPackSerializer or serializer.crypter or layer.channel_capacity:
+        """What a store on the same server needs; None where the bytes, or the capacity, are not the same for all."""
+        layer, codec = self._layer, self._codec
+        if not codec.is_msgpack or codec.crypter or layer.channel_capacity or not 10 <= codec.random_bytes <= 16:
             return None
-        if not 10 <= serializer.random_prefix_length <= 16:
-            return None
-        return ChannelFormat(layer.prefix, int(layer.expiry), layer.capacity, serializer.random_prefix_length)
+        return ChannelFormat(layer.prefix, self.expiry, layer.capacity, codec.random_bytes, int(len(self._links) == 1))
 
     def check(self, content: dict[str, Any]) -> None:
         """msgpack holds whatever is accepted at all; any other serializer is tried."""
-        if type(self._layer._serializer) is not MsgPackSerializer:
+        if not self._codec.is_msgpack:
             super().check(content)
 
-    async def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
-        """Channels in one round trip for each host, groups by the layer."""
+    def seal(self, body: bytes) -> bytes:
+        """With the layer's keys, but without its time limit: what waits for a year can still be read."""
+        return bytes(self._codec.crypter.encrypt(body)) if self._codec.crypter else body
+
+    def unseal(self, body: bytes) -> bytes:
+        return bytes(self._codec.crypter.decrypt(body)) if self._codec.crypter else body
+
+    def host_of(self, target: Target) -> int | None:
+        """The receiver listens where the part up to the "!" hashes to; channels_redis' own `send` hashes the whole."""
+        if "!" not in target.name or target.kind == "group":
+            return None
+        return int(self._layer.consistent_hash(self._layer.non_local_name(target.name)))
+
+    def backlog_of(self, target: Target) -> str:
+        return target.backlogs[-1]
+
+    def lane(self, target: Target) -> Hashable:
+        """Channels by their host, in one round trip for each; groups by the layer."""
+        if target.kind == "group":
+            return target
+        host = self.host_of(target)
+        return self._next_host() if host is None else host
+
+    def _next_host(self) -> int:
+        """In turn; one that just failed is passed over while another works."""
+        for _ in self._links:
+            host = next(self._hosts)
+            if self._avoid.get(host, 0.0) <= monotonic():
+                break
+        return host
+
+    async def deliver(self, lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
+        if not isinstance(lane, int):
+            return [await self._deliver_to_group(delivery, until) for delivery in batch]
         outcomes: list[Outcome] = [Full()] * len(batch)
-        by_host: dict[int, list[tuple[int, list[Any]]]] = {}
-        groups = []
+        placed: list[tuple[int, Placed]] = []
+        try:
+            now = (await self._clock(lane)).now()
+        except Exception as error:  # noqa: BLE001  Redis away: all wait
+            return [Failed(error)] * len(batch)
         for position, delivery in enumerate(batch):
-            if delivery.target.kind == "group":
-                groups.append(position)
-                continue
             try:
-                host, args = self._channel_args(delivery)
+                placed.append((position, self.place(delivery, now)))
             except Exception as error:  # noqa: BLE001  a serializer may raise anything
-                outcomes[position] = Refused(f"the channel layer refused it: {type(error).__name__}")
-            else:
-                by_host.setdefault(host, []).append((position, args))
-        sent = [self._deliver_to_host(host, found, outcomes) for host, found in by_host.items()]
-        grouped = [batch[position] for position in groups]
-        of_groups = asyncio.ensure_future(super().deliver(grouped))
-        await asyncio.gather(*sent, of_groups)
-        for position, outcome in zip(groups, of_groups.result(), strict=True):
+                outcomes[position] = _refused(error)
+        answers = await self._put(lane, [one for _, one in placed], until)
+        for (position, _), outcome in zip(placed, answers, strict=True):
             outcomes[position] = outcome
         return outcomes
 
-    def _channel_args(self, delivery: Delivery) -> tuple[int, list[Any]]:
-        """The host for a message, and its key, capacity and member."""
-        layer, name, content = self._layer, delivery.target.name, delivery.content
-        if "!" in name:
-            # The receiver listens where the part up to the "!" hashes to; send() hashes the whole name.
-            local = layer.non_local_name(name)
-            host, key = layer.consistent_hash(local), layer.prefix + local
-            content = {**content, "__asgi_channel__": name}
-        else:
-            host, key = self._next_host % len(self._links), layer.prefix + name
-            self._next_host += 1
-        return host, [key, layer.get_capacity(name), layer.serialize(content)]
+    async def _deliver_to_group(self, delivery: Delivery, until: int) -> Outcome:
+        """On every member's channel that has room; the others miss it, as with the layer's own `group_send`."""
+        layer = self._layer
+        host = layer.consistent_hash(delivery.target.name)
+        try:
+            now = (await self._clock(host)).now()
+            key = layer._group_key(delivery.target.name)
+            names = await self._links[host].arun(MEMBERS, [key], [layer.group_expiry])
+        except Exception as error:  # noqa: BLE001  Redis away, a wrong type: it waits
+            return Failed(error)
+        try:
+            by_host = self._place_for_all([name.decode() for name in names], delivery.content, now)
+        except Exception as error:  # noqa: BLE001  a serializer may raise anything
+            return _refused(error)
+        outcomes = [outcome for host, placed in by_host.items() for outcome in await self._put(host, placed, until)]
+        # Where one host failed another's members have it already: at least once.
+        return next((outcome for outcome in outcomes if isinstance(outcome, Failed | Late)), Delivered())
 
-    async def _deliver_to_host(
-        self, host: int, found: Sequence[tuple[int, list[Any]]], outcomes: list[Outcome]
-    ) -> None:
-        for part in _parts(found):
-            args: list[Any] = [int(self._layer.expiry)]
-            for _, message in part:
-                args += message
+    def _place_for_all(self, channels: Sequence[str], content: dict[str, Any], now: int) -> dict[int, list[Placed]]:
+        """One message for each channel that members share, with all their names inside."""
+        layer = self._layer
+        shared: dict[str, list[str]] = {}
+        for channel in channels:
+            shared.setdefault(layer.non_local_name(channel) if "!" in channel else channel, []).append(channel)
+        by_host: dict[int, list[Placed]] = {}
+        for name, members in shared.items():
+            member = self._codec.serialize({**content, "__asgi_channel__": members}, now)
+            placed = Placed(layer.prefix + name, layer.get_capacity(members[0]), member)
+            by_host.setdefault(layer.consistent_hash(name), []).append(placed)
+        return by_host
+
+    async def _clock(self, host: int) -> StoreClock:
+        clock = self._clocks[host]
+        if clock.stale:
+            await self._links[host].alearn(clock, self._layer.prefix)
+        return clock
+
+    async def _put(self, host: int, placed: Sequence[Placed], until: int) -> list[Outcome]:
+        """On channels of one host; what follows a failure is not tried."""
+        outcomes: list[Outcome] = []
+        self._avoid[host] = inf  # until it answers
+        for part in _parts(placed):
             try:
-                answers = await self._links[host].arun(DELIVER, (), args)
+                outcomes += await self._put_part(host, part, until)
             except Exception as error:  # noqa: BLE001  Redis away, a wrong type, out of memory: all wait
-                answers = [Failed(error)] * len(part)
-            for (position, _), answer in zip(part, answers, strict=True):
-                outcomes[position] = _OUTCOMES.get(answer, answer)
+                self._avoid[host] = monotonic() + AVOID_SECONDS
+                return outcomes + [Failed(error)] * (len(placed) - len(outcomes))
+        self._avoid.pop(host, None)
+        return outcomes
 
-    def inbox(self, channel: str, max_bytes: int) -> Inbox:
-        return RedisInbox(self._layer, self._links, channel, max_bytes, self.place)
+    async def _put_part(self, host: int, part: Sequence[Placed], until: int) -> list[Outcome]:
+        args: list[Any] = [self.expiry, (await self._clock(host)).at(until)]
+        for placed in part:
+            args += placed
+        answers = await self._links[host].arun(DELIVER, (), args)
+        return [Delivered() if answer else Full() for answer in answers] or [Late()] * len(part)
+
+    def place(self, delivery: Delivery, now: int) -> Placed:
+        layer, name, content = self._layer, delivery.target.name, delivery.content
+        key = layer.prefix + name
+        if "!" in name:
+            key = layer.prefix + layer.non_local_name(name)
+            content = {**content, "__asgi_channel__": name}
+        return Placed(key, layer.get_capacity(name), self._codec.serialize(content, now))
+
+    def inboxes(self, channel: str, max_bytes: int) -> Sequence[Inbox]:
+        return [RedisInbox(self._layer, link, channel, max_bytes) for link in self._links]
 
     async def aclose(self) -> None:
         for link in self._links:
             await link.aclose()
 
 
-_OUTCOMES: dict[object, Outcome] = {1: Delivered(), 0: Full()}
+def _refused(error: Exception) -> Refused:
+    return Refused(f"the channel layer refused it: {type(error).__name__}")
 
 
-def _parts(found: Sequence[tuple[int, list[Any]]]) -> list[list[tuple[int, list[Any]]]]:
-    """Batches whose arguments stay within `MAX_BATCH_BYTES`."""
-    parts: list[list[tuple[int, list[Any]]]] = [[]]
+def _parts(placed: Sequence[Placed]) -> list[list[Placed]]:
+    """Batches of at most `MAX_BATCH`, whose arguments stay within `MAX_BATCH_BYTES`."""
+    parts: list[list[Placed]] = []
     size = 0
-    for one in found:
-        size += len(one[1][2])
-        if size > MAX_BATCH_BYTES and parts[-1]:
+    for one in placed:
+        size += len(one.member)
+        if not parts or len(parts[-1]) == MAX_BATCH or size > MAX_BATCH_BYTES:
             parts.append([])
-            size = len(one[1][2])
+            size = len(one.member)
         parts[-1].append(one)
     return parts
-
-
-class RedisInbox(Inbox):
-    """Looks at a channel without taking: what is there stays until it is stored, or discarded.
-
-    Word that something came is client-side caching's; where the server refuses it, we poll.
-    """
-
-    def __init__(
-        self, channel_layer: Any, links: Sequence[RedisLink], channel: str, max_bytes: int, place: str | None
-    ) -> None:
-        self.place, self.key = place, channel_layer.prefix + channel
-        self._layer, self._links = channel_layer, links
-        self._max_bytes = max_bytes + ENVELOPE_BYTES + ENVELOPE_BYTES * bool(channel_layer._serializer.crypter)
-        if channel_layer._serializer.crypter or type(channel_layer._serializer) is JSONSerializer:
-            self._max_bytes *= 2  # base64, escapes
-        self._listeners: list[Listener] = []
-        self._hosts: dict[bytes, int] = {}
-        self._first = -1
-        self._me, self._taking = os.urandom(8).hex(), f"{{delayserver}}:taking:{self.key}"
-
-    async def open(self, wake: Callable[[], None]) -> None:
-        for link in self._links:
-            listener = Listener(link.host, wake, prefix=self.key)
-            listener.start()
-            self._listeners.append(listener)
-
-    def poll_seconds(self) -> float:
-        return 5.0 if all(listener.hears for listener in self._listeners) else POLL_SECONDS
-
-    async def read(self, limit: int, *, claim: bool) -> Sequence[Arrived]:
-        """From every host in turn, each first once; one that is down holds up no other."""
-        arrived: list[Arrived] = []
-        errors: list[Exception] = []
-        self._hosts.clear()
-        self._first = (self._first + 1) % len(self._links)
-        for host in [*range(self._first, len(self._links)), *range(self._first)]:
-            try:
-                found = await self._peek(self._links[host], limit - len(arrived), claim)
-            except Exception as error:  # noqa: BLE001  raised below, unless another host works
-                errors.append(error)
-                continue
-            self._hosts.update((one.token, host) for one in found)
-            arrived += found
-        if len(errors) == len(self._links):
-            raise errors[0]
-        for fault in errors:
-            emit(LOOP_FAILED, of="intake host", error=fault, loop="intake of one host", seconds=self.poll_seconds())
-        return arrived
-
-    async def _peek(self, link: RedisLink, limit: int, claim: bool) -> list[Arrived]:
-        bounds = (limit, self._max_bytes, MAX_DEAD_BYTES, MAX_BATCH_BYTES)
-        try:
-            found = await link.arun(PEEK, [self.key, self._taking], [*bounds, self._me, TAKING_MS * claim])
-        except ResponseError as error:
-            if "WRONGTYPE" not in str(error):
-                raise
-            await self._set_aside(link)
-            return []
-        return [self._arrived(*one) for one in found]
-
-    async def _set_aside(self, link: RedisLink) -> None:
-        """A key of another type lies where the channel should be: nobody could send. Keep it elsewhere."""
-        kind, aside = await link.arun(SET_CHANNEL_ASIDE, [self.key], [])
-        emit(SET_ASIDE, key=self.key, type=kind.decode(), aside=aside.decode())
-
-    def _arrived(self, score: bytes, length: int, member: bytes) -> Arrived:
-        seconds = float(score)
-        sent_at = int(seconds * 1_000_000) if 0 <= seconds < MAX_SECONDS else 0
-        if length > len(member):
-            fault = f"expected a message of at most {self._max_bytes} bytes, got {length}"
-            token = b"c%s %d %s" % (score, length, member)
-            return Arrived(token, self._bare(member), sent_at, fault=fault)
-        token = b"m" + member
-        try:
-            return Arrived(token, self._bare(member), sent_at, content=self._layer.deserialize(member))
-        except Exception as error:  # noqa: BLE001  a raw writer can put anything there
-            fault = f"expected a message in the layer's format, got one that does not decode ({type(error).__name__})"
-            return Arrived(token, self._bare(member), sent_at, fault=fault)
-
-    def _bare(self, member: bytes) -> bytes:
-        """The message without the random bytes before it, cut."""
-        return member[self._layer._serializer.random_prefix_length :][:MAX_DEAD_BYTES]
-
-    async def discard(self, arrived: Sequence[Arrived]) -> None:
-        for host, link in enumerate(self._links):
-            tokens = [one.token for one in arrived if self._hosts.get(one.token) == host]
-            if tokens:
-                await link.arun(DISCARD, [self.key, self._taking], tokens)
-
-    async def aclose(self) -> None:
-        for listener in self._listeners:
-            await listener.aclose()

@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import msgpack
 from channels.exceptions import ChannelFull
 
-from ..clock import microseconds
+from ..clock import microseconds, monotonic, ticks
 from ..content import Content
 from ..errors import InvalidMessage
 from ..events import LOOP_FAILED, emit
-from ..message import MAX_DEAD_BYTES
-from .base import Arrived, Delivered, Delivery, Failed, Full, Inbox, Layer, Outcome, Refused
+from ..message import MAX_DEAD_BYTES, Target
+from .base import Arrived, Delivered, Delivery, Failed, Full, Inbox, Late, Layer, Outcome, Refused
 
 MAX_AT_ONCE = 32
+LANE_SECONDS = 5.0  # how long one target may take; the rest of its messages then wait in a backlog
 SEND_SECONDS = 2.0  # a layer that takes longer is tried again: nobody else shall wait for it
 MAX_READ_AHEAD = 100
 RECEIVE_AGAIN_SECONDS = 1.0
@@ -46,36 +47,29 @@ class GenericLayer(Layer):
             ) from None
 
     async def open(self) -> None:
-        pass
+        self._turns = asyncio.Semaphore(MAX_AT_ONCE)
 
-    async def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
-        """Targets side by side, at most `MAX_AT_ONCE`; one target's messages in order, none after a full."""
-        by_target: dict[object, list[int]] = {}
-        for position, delivery in enumerate(batch):
-            by_target.setdefault(delivery.target, []).append(position)
-        outcomes: list[Outcome] = [Full()] * len(batch)
-        turns = asyncio.Semaphore(MAX_AT_ONCE)
-        await asyncio.gather(
-            *(self._deliver_in_order(batch, positions, outcomes, turns) for positions in by_target.values())
-        )
-        return outcomes
+    def lane(self, target: Target) -> Hashable:
+        """Each target: whatever one of them does, it does to itself."""
+        return target
 
-    async def _deliver_in_order(
-        self,
-        batch: Sequence[Delivery],
-        positions: Sequence[int],
-        outcomes: list[Outcome],
-        turns: asyncio.Semaphore,
-    ) -> None:
-        async with turns:
-            for position in positions:
-                outcomes[position] = outcome = await self.deliver_one(batch[position])
-                if isinstance(outcome, Full | Failed):
-                    for later in positions[positions.index(position) :]:
-                        outcomes[later] = outcome
-                    return
+    async def deliver(self, lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
+        """One after the other, none after a full, and no longer than `LANE_SECONDS`: others wait for the turn."""
+        outcomes: list[Outcome] = []
+        async with self._turns:
+            enough = monotonic() + LANE_SECONDS
+            for delivery in batch:
+                if ticks() >= until:
+                    outcomes.append(Late())
+                elif monotonic() >= enough:
+                    outcomes.append(Full())
+                else:
+                    outcomes.append(await self._deliver_one(delivery))
+                if not isinstance(outcomes[-1], Delivered | Refused):
+                    break
+        return outcomes + outcomes[-1:] * (len(batch) - len(outcomes))
 
-    async def deliver_one(self, delivery: Delivery) -> Outcome:
+    async def _deliver_one(self, delivery: Delivery) -> Outcome:
         target, content = delivery
         send = self._layer.send if target.kind == "channel" else self._layer.group_send
         try:
@@ -89,8 +83,8 @@ class GenericLayer(Layer):
             return Failed(error)
         return Delivered()
 
-    def inbox(self, channel: str, max_bytes: int) -> Inbox:
-        return GenericInbox(self._layer, channel)
+    def inboxes(self, channel: str, max_bytes: int) -> Sequence[Inbox]:
+        return [GenericInbox(self._layer, channel)]
 
     async def aclose(self) -> None:
         pass

@@ -5,12 +5,12 @@ there will be nothing. The loop half starts, sleeps, wakes, survives errors and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 
 from ..clock import monotonic
 from ..events import LOOP_FAILED, LOOP_RECOVERED, emit
+from .alarm import Alarm
 
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)  # then every second
 
@@ -52,7 +52,7 @@ class Loop(ABC):
     name: str
 
     def __init__(self) -> None:
-        self._awake = asyncio.Event()
+        self._alarm = Alarm()
         self._stopping = False
 
     @abstractmethod
@@ -67,12 +67,12 @@ class Loop(ABC):
 
     def wake(self) -> None:
         """Look again now. Only from the event loop's own thread."""
-        self._awake.set()
+        self._alarm.ring()
 
     def stop(self) -> None:
         """Finish what is in hand and end."""
         self._stopping = True
-        self._awake.set()
+        self._alarm.ring()
 
     async def run(self) -> None:
         """Run until `stop`, whatever goes wrong."""
@@ -80,7 +80,7 @@ class Loop(ABC):
         try:
             await insist(self.name, self.open)
             while not self._stopping:
-                self._awake.clear()
+                self._alarm.reset()
                 try:
                     seconds = await self.run_once()
                 except Exception as error:  # noqa: BLE001  no error ends a loop
@@ -89,6 +89,7 @@ class Loop(ABC):
                     failures.succeeded()
                     await self._sleep(seconds)
         finally:
+            self._alarm.close()
             await self.aclose()
 
     async def _sleep(self, seconds: float) -> None:
@@ -96,13 +97,11 @@ class Loop(ABC):
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._awake.wait()
+        await self._alarm.wait(seconds)
 
     async def _pause(self, seconds: float) -> None:
         """After an error: a wake does not cut it short, a stop does."""
         until = monotonic() + seconds
         while not self._stopping and (left := until - monotonic()) > 0:
-            self._awake.clear()
+            self._alarm.reset()
             await self._sleep(left)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from ..clock import Clock
 from ..errors import InvalidMessage
 from ..events import REFUSED, TAKEN_IN, count, emit, payload
 from ..layers.base import Arrived, Inbox, Layer
 from ..message import DeadLetter, Message, OnConflict, Waiting, derived_id, new_id, parse
+from ..stores import Stores
 from ..stores.base import Arrival, Store
 from .base import Loop
 
@@ -16,19 +18,22 @@ BATCH = 100
 
 
 class Intake(Loop):
-    """Reads `channel` of `layer` in batches and puts what it finds.
+    """Reads one inbox in batches and puts what it finds.
 
     Where the channel lies in the store's own Redis, a message leaves it in the act that stores it. Elsewhere it is
     claimed, stored and removed, under an id made from its bytes: what comes again after a crash is stored once.
+    `stores` are all there are, and `store` the one beside the inbox.
     """
 
     name = "intake"
 
-    def __init__(self, store: Store, layer: Layer, channel: str, max_bytes: int, home: str = "") -> None:
+    def __init__(
+        self, inbox: Inbox, store: Store, stores: Stores, layer: Layer, channel: str, max_bytes: int, home: str = ""
+    ) -> None:
         super().__init__()
-        self._store, self._layer = store, layer
+        self._inbox, self._store, self._stores, self._layer = inbox, store, stores, layer
         self._channel, self._max_bytes, self._home = channel, max_bytes, home
-        self._inbox: Inbox = layer.inbox(channel, max_bytes)
+        self._shares = inbox.place is not None and inbox.place == store.place
 
     async def open(self) -> None:
         await self._inbox.open(self.wake)
@@ -37,55 +42,73 @@ class Intake(Loop):
         await self._inbox.aclose()
 
     async def run_once(self) -> float:
-        arrived = await self._inbox.read(BATCH, claim=not self._shares())
+        arrived = await self._inbox.read(BATCH, claim=not self._shares)
         if not arrived:
             return self._inbox.poll_seconds()
-        arrivals = [self._resolve(one) for one in arrived]
-        if self._shares():
-            await self._store.take_in(self._inbox.key, arrivals)
-        else:
-            await self._store_first(arrivals)
-            await self._inbox.discard(arrived)
-        count(TAKEN_IN, len(arrived))
-        for one, arrival in zip(arrived, arrivals, strict=True):
-            if isinstance(arrival.message, DeadLetter):
-                self._tell(one, arrival.message)
+        here: list[tuple[Arrived, Arrival]] = []
+        elsewhere: dict[Store, list[tuple[Arrived, Arrival]]] = {}
+        for one in arrived:
+            store, arrival = await self._resolve(one)
+            pile = here if store is self._store else elsewhere.setdefault(store, [])
+            pile.append((one, arrival))
+        if here:
+            await self._keep(here)
+        for store, found in elsewhere.items():
+            await self._store_first(store, found)
         return 0
 
-    def _resolve(self, one: Arrived) -> Arrival:
-        """What to keep of a message: itself, or a dead letter that says why not."""
+    async def _resolve(self, one: Arrived) -> tuple[Store, Arrival]:
+        """Where and what to keep of a message: itself, or a dead letter that says why not."""
         try:
             if one.fault is not None:
                 raise InvalidMessage(one.fault)
             message = parse(one.content)
-            return Arrival(one.token, self._waiting(message, one), message.on_conflict)
+            store = self._store_for(message)
+            clock = self._store.clock if store is self._store else await store.aread_clock()
+            return store, Arrival(one.token, self._waiting(message, one, store, clock), message.on_conflict)
         except InvalidMessage as error:
             now = self._store.clock.now()
-            return Arrival(one.token, DeadLetter(new_id(now), now, str(error), self._channel, one.raw))
+            letter = DeadLetter(new_id(now), now, str(error), self._channel, one.raw)
+            return self._store, Arrival(one.token, letter)
 
-    def _waiting(self, message: Message, one: Arrived) -> Waiting:
+    def _store_for(self, message: Message) -> Store:
+        host = self._layer.host_of(message.target)
+        if message.key is None and host is None:
+            return self._store
+        return self._stores.choose(key=message.key, host=host)
+
+    def _waiting(self, message: Message, one: Arrived, store: Store, clock: Clock) -> Waiting:
         if message.channel == self._channel:
             raise InvalidMessage(f"expected a target other than {self._channel} itself")
-        id = None if self._shares() else derived_id(one.sent_at, one.token)
-        waiting = message.waiting(self._store.clock, self._max_bytes, id=id, home=self._home)
+        in_one_act = self._shares and store is self._store
+        id = None if in_one_act else derived_id(one.sent_at, one.token)
+        waiting = message.waiting(clock, self._max_bytes, id=id, home=self._home, seal=self._layer.seal)
         self._layer.check(message.content)
         return waiting
 
-    def _shares(self) -> bool:
-        """Whether the channel lies in the store's own Redis."""
-        return self._inbox.place is not None and self._inbox.place == self._store.place
+    async def _keep(self, found: Sequence[tuple[Arrived, Arrival]]) -> None:
+        if not self._shares:
+            await self._store_first(self._store, found)
+            return
+        await self._store.take_in(self._inbox.key, [arrival for _, arrival in found])
+        self._tell(found)
 
-    async def _store_first(self, arrivals: Sequence[Arrival]) -> None:
-        letters = [arrival.message for arrival in arrivals if isinstance(arrival.message, DeadLetter)]
-        good = [arrival for arrival in arrivals if isinstance(arrival.message, Waiting)]
+    async def _store_first(self, store: Store, found: Sequence[tuple[Arrived, Arrival]]) -> None:
+        letters = [arrival.message for _, arrival in found if isinstance(arrival.message, DeadLetter)]
+        good = [arrival for _, arrival in found if isinstance(arrival.message, Waiting)]
         for on_conflict, run in itertools.groupby(good, key=_policy):
             messages = [arrival.message for arrival in run if isinstance(arrival.message, Waiting)]
-            await self._store.take(messages, on_conflict)
+            await store.take(messages, on_conflict)
         if letters:
-            await self._store.refuse(letters)
+            await store.refuse(letters)
+        await self._inbox.discard([one for one, _ in found])
+        self._tell(found)
 
-    def _tell(self, one: Arrived, letter: DeadLetter) -> None:
-        emit(REFUSED, channel=self._channel, id=letter.id, reason=letter.reason, payload=payload(one.raw))
+    def _tell(self, found: Sequence[tuple[Arrived, Arrival]]) -> None:
+        count(TAKEN_IN, len(found))
+        for one, (_, letter, _) in found:
+            if isinstance(letter, DeadLetter):
+                emit(REFUSED, channel=self._channel, id=letter.id, reason=letter.reason, payload=payload(one.raw))
 
 
 def _policy(arrival: Arrival) -> OnConflict:

@@ -1,8 +1,11 @@
-"""Where messages wait. `get_store` finds the store that goes with a layer; its code is loaded at first use."""
+"""Where messages wait. `get_stores` finds the stores that go with a layer; their code is loaded at first use."""
 
 from __future__ import annotations
 
 import functools
+import itertools
+from binascii import crc32
+from collections.abc import Sequence
 
 from django.core.signals import setting_changed
 from django.dispatch import receiver
@@ -13,25 +16,43 @@ from ..errors import ConfigurationError
 from .base import Store
 
 
-def get_store(layer: str | None = None) -> Store:
-    """The store for the layer of this alias (default: ``DELAYSERVER["CHANNEL_LAYER"]``), one a process."""
-    return _store_of(layer or get_settings().channel_layer)
+class Stores(tuple[Store, ...]):
+    """The stores of one layer: one; or, on several Redis hosts, one beside each, as the layer has them."""
+
+    def __new__(cls, stores: Sequence[Store]) -> Stores:
+        return super().__new__(cls, stores)
+
+    def __init__(self, stores: Sequence[Store]) -> None:
+        self._turns = itertools.cycle(stores)
+
+    def choose(self, *, key: str | None = None, host: int | None = None) -> Store:
+        """Where a message shall wait: all of one key together, what must use a host beside it, others in turn."""
+        if len(self) == 1:
+            return self[0]
+        if key is not None:
+            return self[crc32(key.encode("utf-8", "surrogatepass")) % len(self)]
+        return next(self._turns) if host is None else self[host]
+
+
+def get_stores(layer: str | None = None) -> Stores:
+    """The stores for the layer of this alias (default: ``DELAYSERVER["CHANNEL_LAYER"]``), made once a process."""
+    return _stores_of(layer or get_settings().channel_layer)
 
 
 @functools.cache
-def _store_of(layer: str) -> Store:
+def _stores_of(layer: str) -> Stores:
     settings, layer_settings = get_settings(), get_layer_settings(layer)
     path = store_path(layer_settings)
     try:
-        backend = import_string(path)
+        backend: type[Store] = import_string(path)
     except ImportError as error:
         raise ConfigurationError(
             f"the store {path} cannot be imported ({error}); the redis store needs delayserver[redis]"
         ) from error
-    return backend(layer_settings, **settings.store_options)  # type: ignore[no-any-return]
+    return Stores(backend.shards(layer_settings, **settings.store_options))
 
 
 @receiver(setting_changed)
 def _forget(*, setting: str, **_: object) -> None:
     if setting in ("DELAYSERVER", "CHANNEL_LAYERS", "DATABASES"):
-        _store_of.cache_clear()
+        _stores_of.cache_clear()

@@ -2,7 +2,13 @@
 
 Taking a message only makes it due again later: to claim is to move its due instant to ``now + lease`` and to
 give it a new generation. To finish is to show that generation. A late server's generation is no longer the
-message's, so it is told ``False`` and undoes nothing. Times are whole milliseconds since the epoch and come as
+message's, so it is told ``False`` and undoes nothing.
+
+What is due for a target that is full waits in that target's backlog, at its old place in the order, where `claim` and
+`next_due` do not see it; `claim_backlog` takes from there as room appears. It is waiting like any other message: it
+is counted, keeps its key, and can be cancelled or moved.
+
+Times are whole milliseconds since the epoch and come as
 arguments, so that a test can hand in any.
 
 ``put``, ``cancel`` and ``reschedule`` are for callers and work from any thread; their a-twins and all other verbs
@@ -13,10 +19,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ..clock import Clock
+from ..conf import LayerSettings
 from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
 
 MAX_BATCH = 500  # the most one act takes, so that no script or statement runs long
@@ -41,14 +48,29 @@ class Arrival(NamedTuple):
 
 
 class HandedOver(NamedTuple):
-    """What one `hand_over` did: how many went out, how many wait for a full channel, which channels it found full,
-    and what it only claimed.
+    """What one `hand_over` did: how many went out, and what it only claimed.
+
+    `backlogs` are all there are, with how many went out of each; `next_due` is as `Store.next_due`, and in the past
+    where more is due than one act takes.
     """
 
     handed: int
-    put_off: int
-    full: Sequence[str]
     claims: Sequence[Claim]
+    backlogs: Mapping[str, int]
+    next_due: int | None
+
+
+class Parcel(NamedTuple):
+    """A claimed message as it shall lie on its channel: the channel's key, capacity and the member.
+
+    `again` is when the message is due again, with an attempt spent; None where it is gone once it is handed over.
+    """
+
+    claim: Claim
+    key: str
+    capacity: int
+    member: bytes
+    again: int | None = None
 
 
 class Shelf(ABC):
@@ -60,7 +82,7 @@ class Shelf(ABC):
 
     @abstractmethod
     async def first_due(self) -> int | None:
-        """When the earliest message is due; None when none waits. To ask is not to look: see `Store.next_due`."""
+        """When the earliest message is due, in a backlog or not; None when none waits."""
 
     @abstractmethod
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
@@ -72,6 +94,14 @@ class Store(Shelf):
 
     clock: Clock
     place: str | None = None
+
+    def __init__(self, layer: LayerSettings, **options: Any) -> None:
+        """For the messages of one layer; `options` are ``STORE_OPTIONS``."""
+
+    @classmethod
+    def shards(cls, layer: LayerSettings, **options: Any) -> Sequence[Store]:
+        """The stores that share a layer's messages: one, unless it pays to have one beside each host of the layer."""
+        return [cls(layer, **options)]
 
     def __str__(self) -> str:
         """For the ready line: what and where, without a password."""
@@ -128,8 +158,24 @@ class Store(Shelf):
         """Stop listening and let the connections go."""
 
     @abstractmethod
-    async def claim(self, now: int, limit: int, lease: int) -> list[Claim]:
-        """Waiting and due -> claimed until ``now + lease`` ms, in due order; the key is free from then on."""
+    async def claim(self, now: int, limit: int, lease: int, full: Collection[str] = ()) -> list[Claim]:
+        """Waiting and due -> claimed until ``now + lease`` ms, in due order; the key is free from then on.
+
+        What is due for one of the `full` targets goes into its backlog instead, and does not count. An empty list
+        means that nothing more is due which could be claimed now; one shorter than `limit` does not.
+        """
+
+    @abstractmethod
+    async def claim_backlog(self, name: str, now: int, limit: int, lease: int) -> list[Claim]:
+        """In the backlog `name` -> claimed until ``now + lease`` ms, in due order."""
+
+    @abstractmethod
+    async def hold_back(self, claims: Sequence[Claim], names: Sequence[str]) -> list[bool]:
+        """Claimed -> in the backlog of this name, due when it was; its key is its own again, unless taken."""
+
+    @abstractmethod
+    async def backlogs(self) -> list[str]:
+        """The names of the backlogs in which something waits."""
 
     @abstractmethod
     async def finish(self, claims: Sequence[Claim]) -> list[bool]:
@@ -149,7 +195,7 @@ class Store(Shelf):
 
     @abstractmethod
     async def next_due(self) -> int | None:
-        """When the earliest message is due; None when none waits."""
+        """When the earliest message outside of backlogs is due; None when there is none."""
 
     @abstractmethod
     async def earlier(self) -> None:
@@ -161,13 +207,15 @@ class Store(Shelf):
         """On a channel -> waiting or dead letter, each in one act; how many were still there to take."""
         raise NotImplementedError
 
-    async def hand_over(
-        self, format: object, now: int, limit: int, lease: int, pause: int, paused: Mapping[str, int]
-    ) -> HandedOver:
-        """Waiting and due -> on the channel; claimed, where the layer must do it; due again later, where full.
+    async def hand_over(self, format: object, now: int, limit: int, lease: int, backlogs: Sequence[str]) -> HandedOver:
+        """Waiting and due, or in one of `backlogs` -> on the channel; in a backlog, where the channel is full; claimed,
+        where it takes more than moving bytes. `format` is the layer's own.
+        """
+        raise NotImplementedError
 
-        `format` is the layer's own; a message for a full channel is due again at `pause`, one for a channel
-        of `paused` at the instant given there.
+    async def hand_over_claims(self, parcels: Sequence[Parcel], expiry: int) -> list[bool | None]:
+        """Claimed -> on the channel, and gone or due again: True; False where the channel is full, None where the claim
+        is no longer ours.
         """
         raise NotImplementedError
 

@@ -1,16 +1,16 @@
 """Messages in the Django database: PostgreSQL, MySQL, MariaDB, SQLite.
 
-`database_table` has the transactions; here is who runs them where. ``put``, ``cancel`` and ``reschedule`` run on the
-calling thread's connection and so join the caller's transaction; their a-twins run in the thread that Django's
-own async ORM would use. A server's verbs run in one thread of the store's own, so that no slow view holds up
-dispatch; for its intake that is ``take``.
+`database_table` and `database_claims` have the transactions; here is who runs them where. ``put``, ``cancel`` and
+``reschedule`` run on the calling thread's connection and so join the caller's transaction; their a-twins run in the
+thread that Django's own async ORM would use. A server's verbs run in one thread of the store's own, so that no slow
+view holds up dispatch; for its intake that is ``take``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,7 +21,7 @@ from ..conf import LayerSettings
 from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
 from . import database_listen
 from .base import STORE_THREAD, Named, Store, Wake
-from .database_table import Table
+from .database_claims import ClaimTable
 
 POLL_SECONDS = 0.1  # how often a server looks for earlier messages where nobody tells it
 CLOCK_SECONDS = 10.0  # how old a server's reading of the clock may get
@@ -37,7 +37,7 @@ class DatabaseStore(Store):
     def __init__(self, layer: LayerSettings, using: str = "default", *, clock: Clock | None = None) -> None:
         self.using = using
         self.layer = layer.alias
-        self._table = Table(using, layer.alias, clock)
+        self._table = ClaimTable(using, layer.alias, clock)
         self.clock = self._table.clock
         self._homes: tuple[str, ...] = ("",)
         self._thread: ThreadPoolExecutor | None = None
@@ -109,8 +109,17 @@ class DatabaseStore(Store):
     async def take(self, messages: Sequence[Waiting], on_conflict: OnConflict) -> None:
         await self._in_thread(self.put, messages, on_conflict)
 
-    async def claim(self, now: int, limit: int, lease: int) -> list[Claim]:
-        return await self._in_thread(self._table.claim, now, limit, lease, self._homes)
+    async def claim(self, now: int, limit: int, lease: int, full: Collection[str] = ()) -> list[Claim]:
+        return await self._in_thread(self._table.claim, now, limit, lease, self._homes, full)
+
+    async def claim_backlog(self, name: str, now: int, limit: int, lease: int) -> list[Claim]:
+        return await self._in_thread(self._table.claim_backlog, name, now, limit, lease, self._homes)
+
+    async def hold_back(self, claims: Sequence[Claim], names: Sequence[str]) -> list[bool]:
+        return await self._in_thread(self._table.hold_back, claims, names)
+
+    async def backlogs(self) -> list[str]:
+        return await self._in_thread(self._table.backlogs)
 
     async def finish(self, claims: Sequence[Claim]) -> list[bool]:
         return await self._in_thread(self._table.finish, claims)
@@ -165,7 +174,7 @@ class DatabaseStore(Store):
         return await self._in_thread(self._table.count)
 
     async def first_due(self) -> int | None:
-        return await self._in_thread(self._table.next_due, self._homes)
+        return await self._in_thread(self._table.first_due)
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         return await self._in_thread(self._table.dead_letters, limit)

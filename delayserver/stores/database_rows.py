@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
-from ..errors import KeyTaken
+from django.db.models import BinaryField, Case, F, When
+from django.db.models.functions import Length
+
+from ..errors import InvalidMessage, KeyTaken
 from ..message import DeadLetter, OnConflict, Receipt, Target, Waiting, pack_options, unpack_options
-from ..models import DeadMessage, DelayedMessage
-from .base import MAX_BATCH
+from ..models import SLOT_MS, DeadMessage, DelayedMessageQuerySet
+from .base import MAX_BATCH, MAX_CLAIM_BYTES
 
 MAX_STATEMENT_BYTES = 1_048_576  # MySQL takes 16 MiB or less in one packet, and escaping may double it
+SMALL_BYTES = MAX_CLAIM_BYTES // MAX_BATCH  # a batch of such bodies can be read before it is known how large they are
+SLOTS = 2**20 - 2  # from 1 on; all their instants fit into 63 bits
 
 T = TypeVar("T")
 
@@ -25,7 +32,7 @@ class Placing:
     on_conflict: OnConflict
     holders: dict[str, tuple[str, int]]  # key -> id and due of the message that has it
     stored: set[str]
-    new: dict[str, DelayedMessage] = field(default_factory=dict)
+    new: dict[str, New] = field(default_factory=dict)
     replaced: list[str] = field(default_factory=list)
 
     def place(self, message: Waiting) -> Receipt:
@@ -35,7 +42,8 @@ class Placing:
                 if self.on_conflict == "error":
                     raise KeyTaken(f"a message with key {message.key!r} is waiting already")
                 if self.on_conflict == "keep":
-                    return Receipt(*self.holders[key], created=False)
+                    id, due = self.holders[key]
+                    return Receipt(id, due % SLOT_MS, created=False)
                 self._replace(key)
             self.new[message.id] = to_row(self.layer, key, message)
             if key is not None:
@@ -54,28 +62,95 @@ def digest(key: str | None) -> str | None:
     return None if key is None else hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def key_of(row: DelayedMessage) -> str:
+class New(NamedTuple):
+    """A row to insert, column by column."""
+
+    id: str
+    layer: str
+    home: str
+    due: int
+    generation: int
+    kind: str
+    name: str
+    key: str | None
+    body: bytes
+    options: bytes
+
+
+def key_of(row: New) -> str:
     return row.key or ""
 
 
-def to_row(layer: str, key: str | None, message: Waiting) -> DelayedMessage:
-    return DelayedMessage(
-        id=message.id,
-        layer=layer,
-        home=message.home,
-        due=message.due,
-        kind=message.target.kind,
-        name=message.target.name,
-        key=key,
-        body=message.body,
-        options=pack_options(message),
-    )
+def to_row(layer: str, key: str | None, message: Waiting) -> New:
+    kind, name = message.target.kind, message.target.name
+    return New(message.id, layer, message.home, message.due, 0, kind, name, key, message.body, pack_options(message))
 
 
-def to_waiting(row: DelayedMessage) -> Waiting:
-    target = Target(cast(Literal["channel", "group"], row.kind), row.name)
-    options: dict[str, Any] = unpack_options(bytes(row.options))
-    return Waiting(row.id, row.due, target, bytes(row.body), home=row.home, **options)
+class Found(NamedTuple):
+    """What a claim reads of a row; `body` is None where it is not small."""
+
+    id: str
+    due: int
+    home: str
+    kind: str
+    name: str
+    options: bytes
+    size: int
+    body: bytes | None
+
+    def backlog(self, full: Collection[str]) -> str | None:
+        """Behind which of these its message has to wait."""
+        try:
+            names = _target(self.kind, self.name).backlogs
+        except InvalidMessage:
+            return None
+        return next((name for name in names if name in full), None)
+
+    def waiting(self, body: bytes | memoryview) -> Waiting:
+        options: dict[str, Any] = unpack_options(bytes(self.options))
+        target = _target(self.kind, self.name)
+        return Waiting(self.id, self.due % SLOT_MS, target, bytes(body), home=self.home, **options)
+
+
+_SIZE = Length("body")
+_SMALL_BODY = Case(When(size__lte=SMALL_BYTES, then=F("body")), output_field=BinaryField(null=True))
+
+
+def read_rows(query: DelayedMessageQuerySet, limit: int) -> list[Found]:
+    """The first rows of `query`; large bodies are left where they are."""
+    parts = query.annotate(size=_SIZE, small_body=_SMALL_BODY)
+    names = ("id", "due", "home", "kind", "name", "options", "size", "small_body")
+    return [Found(*row) for row in parts.values_list(*names)[:limit]]
+
+
+def within(budget: int, rows: Sequence[Found]) -> Sequence[Found]:
+    """The first rows whose bodies fit into `budget`, and in any case the very first."""
+    for number, row in enumerate(rows):
+        budget -= row.size
+        if number and budget < 0:
+            return rows[:number]
+    return rows
+
+
+def slot_of(backlog: str) -> int:
+    """Where a backlog lies: `DelayedMessageQuerySet.in_slot`. That two share a slot is rare, and allowed for."""
+    return 1 + zlib.crc32(backlog.encode()) % SLOTS
+
+
+def backlog_in(slot: int, kind: str, name: str) -> str | None:
+    """The backlog that what is for this target waits in, where it lies in that slot."""
+    try:
+        names = _target(kind, name).backlogs
+    except InvalidMessage:
+        return None
+    return next((backlog for backlog in names if slot_of(backlog) == slot), None)
+
+
+@functools.lru_cache(1_024)
+def _target(kind: str, name: str) -> Target:
+    if kind not in ("channel", "group"):
+        raise InvalidMessage(f"expected kind to be channel or group, got {kind!r}")
+    return Target(cast(Literal["channel", "group"], kind), name)
 
 
 def to_dead(layer: str, letter: DeadLetter) -> DeadMessage:
@@ -94,12 +169,9 @@ def _storable(text: str, length: int) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")[:length]
 
 
-Row = TypeVar("Row", DelayedMessage, DeadMessage)
-
-
-def portions(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def portions(rows: Iterable[DeadMessage]) -> Iterator[list[DeadMessage]]:
     """The rows in lists small enough for one statement each."""
-    portion: list[Row] = []
+    portion: list[DeadMessage] = []
     size = 0
     for row in rows:
         if portion and (len(portion) == MAX_BATCH or size + len(row.body) > MAX_STATEMENT_BYTES):

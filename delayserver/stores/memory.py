@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from ..clock import Clock, SystemClock
 from ..conf import LayerSettings
@@ -13,15 +15,25 @@ from ..errors import KeyTaken
 from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
 from .base import MAX_DEAD_LETTERS, Named, Store, Wake
 
+OUTSIDE = ""  # of backlogs: no target's name
+
+
+class Entry(NamedTuple):
+    """A message; generation 0: it waits, in this backlog or outside of all."""
+
+    message: Waiting
+    generation: int
+    backlog: str
+
 
 class MemoryStore(Store):
-    """Two dicts and a heap under one lock. Heap entries that no longer hold are skipped when met."""
+    """Two dicts, and a heap for each backlog, under one lock. What no longer holds in a heap is skipped when met."""
 
     def __init__(self, layer: LayerSettings | None = None, *, clock: Clock | None = None) -> None:
         self.clock = clock or SystemClock()
-        self._messages: dict[str, Claim] = {}  # generation 0: waiting
+        self._messages: dict[str, Entry] = {}
         self._keys: dict[str, str] = {}
-        self._order: list[tuple[int, str]] = []
+        self._orders: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)  # due instants and ids, by backlog
         self._dead: list[DeadLetter] = []
         self._generation = 0
         self._lock = threading.Lock()
@@ -67,7 +79,7 @@ class MemoryStore(Store):
             del self._messages[held]
         if message.key is not None:
             self._keys[message.key] = message.id
-        self._set(message, 0)
+        self._set(message)
         return Receipt(message.id, message.due, created=True)
 
     def cancel(self, named: Sequence[Named]) -> list[bool]:
@@ -85,7 +97,7 @@ class MemoryStore(Store):
             message = self._find(named)
             if message is None:
                 return False
-            self._set(replace(message, due=due), 0)
+            self._set(replace(message, due=due))
         self._wake.ring()
         return True
 
@@ -106,17 +118,41 @@ class MemoryStore(Store):
     async def aclose(self) -> None:
         self._wake.unbind()
 
-    async def claim(self, now: int, limit: int, lease: int) -> list[Claim]:
+    async def claim(self, now: int, limit: int, lease: int, full: Collection[str] = ()) -> list[Claim]:
         claims: list[Claim] = []
         with self._lock:
-            while len(claims) < limit and (head := self._head()) is not None and head <= now:
-                _, id = self._order[0]
-                message = self._messages[id].message
-                self._generation += 1
-                claims.append(Claim(message, self._generation))
-                self._free_key(message)
-                self._set(replace(message, due=now + lease), self._generation)
+            while len(claims) < limit and (message := self._first()) is not None and message.due <= now:
+                backlog = next((name for name in message.target.backlogs if name in full), OUTSIDE)
+                if backlog == OUTSIDE:
+                    claims.append(self._claim(message, now + lease))
+                else:
+                    self._set(message, backlog=backlog)
         return claims
+
+    async def claim_backlog(self, name: str, now: int, limit: int, lease: int) -> list[Claim]:
+        claims: list[Claim] = []
+        with self._lock:
+            while len(claims) < limit and (message := self._first(name)) is not None:
+                claims.append(self._claim(message, now + lease))
+        return claims
+
+    def _claim(self, message: Waiting, until: int) -> Claim:
+        self._generation += 1
+        self._free_key(message)
+        self._set(replace(message, due=until), self._generation)
+        return Claim(message, self._generation)
+
+    async def hold_back(self, claims: Sequence[Claim], names: Sequence[str]) -> list[bool]:
+        with self._lock:
+            held = [self._holds(claim) for claim in claims]
+            for claim, name, ours in zip(claims, names, held, strict=True):
+                if ours:
+                    self._put_back(claim.message, backlog=name)
+        return held
+
+    async def backlogs(self) -> list[str]:
+        with self._lock:
+            return [name for name in list(self._orders) if name != OUTSIDE and self._first(name) is not None]
 
     async def finish(self, claims: Sequence[Claim]) -> list[bool]:
         with self._lock:
@@ -132,11 +168,14 @@ class MemoryStore(Store):
             for claim, later, ours in zip(claims, due, held, strict=True):
                 if ours:
                     message = claim.message.spent() if spend else claim.message
-                    if message.key is not None:
-                        self._keys.setdefault(message.key, message.id)
-                    self._set(replace(message, due=later), 0)
+                    self._put_back(replace(message, due=later))
         self._wake.ring()
         return held
+
+    def _put_back(self, message: Waiting, backlog: str = OUTSIDE) -> None:
+        if message.key is not None:
+            self._keys.setdefault(message.key, message.id)
+        self._set(message, backlog=backlog)
 
     async def bury(self, claims: Sequence[Claim], letters: Sequence[DeadLetter]) -> list[bool]:
         held = await self.finish(claims)
@@ -159,7 +198,8 @@ class MemoryStore(Store):
         return len(self._messages)
 
     async def first_due(self) -> int | None:
-        return await self.next_due()
+        with self._lock:
+            return min((first.due for name in list(self._orders) if (first := self._first(name))), default=None)
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         return self._dead[: -limit - 1 : -1]
@@ -167,21 +207,29 @@ class MemoryStore(Store):
     # -- inside -------------------------------------------------------------------------------------------
 
     def _head(self) -> int | None:
-        """The earliest due instant, of what waits or is claimed."""
-        while self._order:
-            due, id = self._order[0]
+        """The earliest due instant, of what waits or is claimed, outside of backlogs."""
+        first = self._first()
+        return None if first is None else first.due
+
+    def _first(self, backlog: str = OUTSIDE) -> Waiting | None:
+        """The first in this backlog, or outside of all: there, what is claimed as well."""
+        order = self._orders.get(backlog, [])
+        while order:
+            due, id = order[0]
             entry = self._messages.get(id)
-            if entry is not None and entry.message.due == due:
-                return due
-            heapq.heappop(self._order)
+            if entry is not None and (entry.message.due, entry.backlog) == (due, backlog):
+                return entry.message
+            heapq.heappop(order)
+        self._orders.pop(backlog, None)
         return None
 
-    def _set(self, message: Waiting, generation: int) -> None:
-        self._messages[message.id] = Claim(message, generation)
-        heapq.heappush(self._order, (message.due, message.id))
-        if len(self._order) > 2 * len(self._messages) + 1_000:  # mostly entries that no longer hold
-            self._order = [(entry.message.due, id) for id, entry in self._messages.items()]
-            heapq.heapify(self._order)
+    def _set(self, message: Waiting, generation: int = 0, backlog: str = OUTSIDE) -> None:
+        self._messages[message.id] = Entry(message, generation, backlog)
+        order = self._orders[backlog]
+        heapq.heappush(order, (message.due, message.id))
+        if len(order) > 2 * len(self._messages) + 1_000:  # mostly entries that no longer hold
+            order[:] = [(one.message.due, id) for id, one in self._messages.items() if one.backlog == backlog]
+            heapq.heapify(order)
 
     def _holds(self, claim: Claim) -> bool:
         entry = self._messages.get(claim.message.id)

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from ..clock import Clock, StoreClock
@@ -21,8 +21,8 @@ from ..conf import LayerSettings
 from ..errors import KeyTaken, StoreUnavailable
 from ..events import UNDELIVERABLE, emit
 from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
-from ..redis_link import ChannelFormat, Listener, RedisError, RedisLink, Script, decode_host
-from .base import MAX_BATCH, MAX_CLAIM_BYTES, MAX_DEAD_LETTERS, Arrival, HandedOver, Named, Store, Wake
+from ..redis_link import ChannelFormat, Listener, RedisError, RedisLink, Script
+from .base import MAX_BATCH, MAX_CLAIM_BYTES, MAX_DEAD_LETTERS, Arrival, HandedOver, Named, Parcel, Store, Wake
 from .redis_members import (
     FRACTIONS,
     junk_letter,
@@ -36,10 +36,15 @@ from .redis_members import (
     unpack_letter,
 )
 
-PUT, CLAIM, FINISH = Script("messages", "put"), Script("messages", "freeing", "claim"), Script("messages", "finish")
+PUT, FINISH, CHANGE = Script("messages", "put"), Script("messages", "finish"), Script("messages", "change")
+CLAIM, CLAIM_BACKLOG = Script("messages", "freeing", "claim"), Script("messages", "freeing", "claim_backlog")
 POSTPONE, BURY = Script("messages", "freeing", "postpone"), Script("messages", "freeing", "bury")
-CHANGE = Script("messages", "change")
-TAKE_IN, HAND_OVER = Script("messages", "channel", "take_in"), Script("messages", "freeing", "channel", "hand_over")
+HOLD_BACK, BACKLOGS = Script("messages", "freeing", "hold_back"), Script("messages", "freeing", "backlogs")
+TAKE_IN = Script("messages", "channel", "take_in")
+HAND_OVER = Script("messages", "freeing", "channel", "hand_over")
+HAND_OVER_CLAIMS = Script("messages", "freeing", "channel", "hand_over_claims")
+
+FIRST_SLOT = 2**43  # scores from here on are a backlog's: ``lua/messages.lua``
 
 _CLOCK_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -53,6 +58,7 @@ class Keys(NamedTuple):
     moved: str
     attempts: str
     dead: str
+    backlogs: str
 
     @classmethod
     def of(cls, prefix: str) -> Keys:
@@ -60,11 +66,20 @@ class Keys(NamedTuple):
 
 
 class RedisStore(Store):
-    """A store on one Redis: the layer's own first host, or the one of `url`."""
+    """A store on one Redis: a host of the layer's own, or that of `url`, which may be a node of a `cluster`."""
 
-    def __init__(self, layer: LayerSettings, url: str | None = None, clock: Clock | None = None) -> None:
-        host = url or (layer.config.get("hosts") or ["redis://localhost:6379"])[0]
-        self._link = RedisLink(decode_host(host))
+    @classmethod
+    def shards(cls, layer: LayerSettings, url: str | None = None, **options: Any) -> Sequence[RedisStore]:
+        """One beside each host of the layer, so that what is due goes out in one act on every one of them."""
+        if url is not None or options:
+            return [cls(layer, url, **options)]
+        return [cls(layer, host) for host in _hosts(layer)]
+
+    def __init__(
+        self, layer: LayerSettings, host: object = None, *, cluster: bool = False, clock: Clock | None = None
+    ) -> None:
+        self._link = RedisLink.of(host or _hosts(layer)[0], cluster=cluster)
+        self.place = self._link.place
         prefix = layer.config.get("prefix", "asgi")
         self._keys = Keys.of(prefix)
         self._channel = f"{{delayserver:{prefix}}}:wake"
@@ -110,13 +125,13 @@ class RedisStore(Store):
     def read_clock(self) -> Clock:
         if self._fixed_clock is None and self._store_clock.stale:
             with _Translated():
-                self._link.learn(self._store_clock)
+                self._link.learn(self._store_clock, self._keys.waiting)
         return self.clock
 
     async def aread_clock(self) -> Clock:
         if self._fixed_clock is None and self._store_clock.stale:
             with _Translated():
-                await self._link.alearn(self._store_clock)
+                await self._link.alearn(self._store_clock, self._keys.waiting)
         return self.clock
 
     def _refuse_too_many(self, messages: Sequence[Waiting]) -> None:
@@ -139,10 +154,9 @@ class RedisStore(Store):
 
     async def open(self, home: str = "") -> None:
         self._wake.bind()
-        self.place = await self._link.find_place()
         if self._fixed_clock is None:
             for _ in range(3):  # the first reading pays for the connection
-                await self._link.alearn(self._store_clock)
+                await self._link.alearn(self._store_clock, self._keys.waiting)
         self._listener = Listener(self._link.host, self._wake.ring, channel=self._channel)
         self._listener.start()
 
@@ -153,11 +167,28 @@ class RedisStore(Store):
         self._wake.unbind()
         await self._link.aclose()
 
-    async def claim(self, now: int, limit: int, lease: int) -> list[Claim]:
+    async def claim(self, now: int, limit: int, lease: int, full: Collection[str] = ()) -> list[Claim]:
         await self._keep_clock_fresh()
         until = self._new_generation(now + lease)
-        found = await self._link.arun(CLAIM, self._keys, [now, min(limit, MAX_BATCH), MAX_CLAIM_BYTES, score(until)])
-        return await self._claims(found, until)
+        args = [now, min(limit, MAX_BATCH), MAX_CLAIM_BYTES, score(until), *full]
+        while True:
+            held_back, found = await self._link.arun(CLAIM, self._keys, args)
+            if found or not held_back:
+                return await self._claims(found, until)
+
+    async def claim_backlog(self, name: str, now: int, limit: int, lease: int) -> list[Claim]:
+        until = self._new_generation(now + lease)
+        args = [name, min(limit, MAX_BATCH), MAX_CLAIM_BYTES, score(until)]
+        return await self._claims(await self._link.arun(CLAIM_BACKLOG, self._keys, args), until)
+
+    async def hold_back(self, claims: Sequence[Claim], names: Sequence[str]) -> list[bool]:
+        args: list[Any] = [self.clock.now()]
+        for claim, name in zip(claims, names, strict=True):
+            args += (score(claim.generation), pack(claim.message), claim.message.due, name)
+        return await self._act(HOLD_BACK, args)
+
+    async def backlogs(self) -> list[str]:
+        return [name.decode() for name, _ in await self._link.arun(BACKLOGS, self._keys, ())]
 
     def _new_generation(self, lease_end: int) -> int:
         """The lease's end in fractions of a millisecond, and one of them for this claim alone."""
@@ -189,11 +220,17 @@ class RedisStore(Store):
         await self._act(BURY, args)
 
     async def next_due(self) -> int | None:
-        return await self.first_due()
+        first = await self._head()
+        return first if first is not None and first < FIRST_SLOT else None
+
+    async def _head(self) -> int | None:
+        client = self._link.here
+        first = await client.zrange(self._keys.waiting, 0, 0, withscores=True)
+        return math.ceil(first[0][1]) if first and math.isfinite(first[0][1]) else None
 
     async def _keep_clock_fresh(self) -> None:
         if self._fixed_clock is None and self._store_clock.age > _CLOCK_SECONDS:
-            await self._link.alearn(self._store_clock)
+            await self._link.alearn(self._store_clock, self._keys.waiting)
 
     async def earlier(self) -> None:
         """Nobody may tell us while the listener is down: then it is time to look again and again."""
@@ -211,18 +248,22 @@ class RedisStore(Store):
                 args += (token, on_conflict, *put_args(message))
         return int(await self._link.arun(TAKE_IN, (*self._keys, channel_key), args))
 
-    async def hand_over(
-        self, format: object, now: int, limit: int, lease: int, pause: int, paused: Mapping[str, int]
-    ) -> HandedOver:
+    async def hand_over(self, format: object, now: int, limit: int, lease: int, backlogs: Sequence[str]) -> HandedOver:
         assert isinstance(format, ChannelFormat)
         await self._keep_clock_fresh()
         until = self._new_generation(now + lease)
-        args: list[Any] = [now, min(limit, MAX_BATCH), MAX_CLAIM_BYTES, score(until), pause, *format]
-        for name, later in paused.items():
-            args += (name, later)
-        handed, put_off, full, found = await self._link.arun(HAND_OVER, self._keys, args)
-        names = [name.decode() for name in full]
-        return HandedOver(handed, put_off, names, await self._claims(found, until))
+        args = [now, min(limit, MAX_BATCH), MAX_CLAIM_BYTES, score(until), *format, *backlogs]
+        handed, found, names, due = await self._link.arun(HAND_OVER, self._keys, args)
+        went_out = {name.decode(): number for name, number in zip(names[::2], names[1::2], strict=True)}
+        return HandedOver(handed, await self._claims(found, until), went_out, int(due) if due else None)
+
+    async def hand_over_claims(self, parcels: Sequence[Parcel], expiry: int) -> list[bool | None]:
+        args: list[Any] = [expiry]
+        for claim, key, capacity, member, again in parcels:
+            args += (score(claim.generation), pack(claim.message), key, capacity, member)
+            args.append("" if again is None else again)
+        answers = await self._link.arun(HAND_OVER_CLAIMS, self._keys, args)
+        return [None if answer < 0 else answer == 1 for answer in answers]
 
     async def _claims(self, found: Sequence[tuple[bytes, bytes, bytes]], until: int) -> list[Claim]:
         """What a script claimed; what is no message at all becomes a dead letter."""
@@ -230,7 +271,7 @@ class RedisStore(Store):
         junk: list[Any] = []
         for member, due, attempt in found:
             try:
-                claims.append(Claim(unpack(member, math.ceil(float(due)), int(attempt)), until))
+                claims.append(Claim(unpack(member, int(due), int(attempt)), until))
             except Exception as error:  # noqa: BLE001  a raw writer can put anything there
                 letter = junk_letter(member, until // FRACTIONS, error)
                 emit(UNDELIVERABLE, id=letter.id, target="nobody", reason=letter.reason)
@@ -245,16 +286,16 @@ class RedisStore(Store):
     # -- for people ---------------------------------------------------------------------------------------
 
     async def count(self) -> int:
-        client: Any = self._link.here
+        client = self._link.here
         return int(await client.zcard(self._keys.waiting))
 
     async def first_due(self) -> int | None:
-        client: Any = self._link.here
-        first = await client.zrange(self._keys.waiting, 0, 0, withscores=True)
-        return math.ceil(first[0][1]) if first and math.isfinite(first[0][1]) else None
+        held_back = [int(due) for _, due in await self._link.arun(BACKLOGS, self._keys, ())]
+        head = await self._head()
+        return min(held_back if head is None or head >= FIRST_SLOT else [head, *held_back], default=None)
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        client: Any = self._link.here
+        client = self._link.here
         newest = await client.zrevrangebyscore(self._keys.dead, "+inf", "-inf", start=0, num=limit)
         return [unpack_letter(raw) for raw in newest]
 
@@ -268,6 +309,10 @@ class _Translated:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (RedisError, OSError)):
             raise StoreUnavailable(f"the Redis store did not answer ({type(error).__name__}): {error}") from error
+
+
+def _hosts(layer: LayerSettings) -> Sequence[Any]:
+    return layer.config.get("hosts") or ["redis://localhost:6379"]
 
 
 def _receipts(reply: Any, messages: Sequence[Waiting]) -> list[Receipt]:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 import redis
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync
 from django.apps import apps
 from django.db import connections
 from pytest_django import DjangoDbBlocker
@@ -19,9 +19,10 @@ from delayserver.stores.memory import MemoryStore
 from delayserver.stores.redis import RedisStore
 
 from ..support.databases import empty_database
+from ..support.redis_cluster import RedisCluster
 from .places import Place
 
-KINDS = ("memory", "redis", "database-sqlite", "database-postgres", "database-mariadb")
+KINDS = ("memory", "redis", "redis-cluster", "database-sqlite", "database-postgres", "database-mariadb")
 LAYER = LayerSettings("default", REDIS_LAYER, {})
 
 
@@ -37,12 +38,15 @@ def place(kind: str, request: pytest.FixtureRequest, django_db_blocker: DjangoDb
             yield _in_memory()
         case ["redis"]:
             yield _in_redis(request.getfixturevalue("redis_url"))
+        case ["redis", "cluster"]:
+            yield from _in_cluster(request.getfixturevalue("redis_cluster"))
         case ["database", vendor]:
             alias = request.getfixturevalue(f"{vendor}_database")
             with django_db_blocker.unblock():
                 yield _in_database(kind, alias)
                 empty_database(alias)
                 connections[alias].close()
+                SyncToAsync.single_thread_executor.submit(connections.close_all).result()  # all async tests share it
 
 
 def _in_memory() -> Place:
@@ -69,6 +73,12 @@ def _in_redis(url: str) -> Place:
     return Place("redis", lambda: RedisStore(LAYER, url), empty, leftovers)
 
 
+def _in_cluster(cluster: RedisCluster) -> Iterator[Place]:
+    cluster.empty()
+    yield Place("redis-cluster", lambda: RedisStore(LAYER, cluster.url, cluster=True), cluster.empty, cluster.all_keys)
+    cluster.empty()
+
+
 def _in_database(kind: str, alias: str) -> Place:
     def leftovers() -> list[str]:
         models = apps.get_app_config("delayserver").get_models()
@@ -89,7 +99,6 @@ async def open_store(place: Place) -> AsyncIterator[Callable[[], Awaitable[Store
             return store
 
         yield open_one
-    await sync_to_async(connections.close_all)()  # those of the thread that all async tests share
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ offsets = st.integers(-5, 25)
 keys = st.sampled_from([None, "a", "b", "c"])
 conflicts: st.SearchStrategy[OnConflict] = st.sampled_from(["keep", "replace", "error"])
 choices = st.integers(0, 50)
+channels = st.sampled_from(["sink", "specific.x!1", "specific.x!2"])
+backlog_names = st.sampled_from(["sink", "specific.x!", "specific.x!1"])
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -65,15 +67,18 @@ class StoreMachine(RuleBasedStateMachine):
 
     # -- what callers do ----------------------------------------------------------------------------------
 
-    def make(self, offset: int, key: str | None, retried: bool) -> Waiting:
+    def make(self, offset: int, key: str | None, retried: bool, channel: str) -> Waiting:
         due, self.made = self.now + offset, self.made + 1
         id = f"{due:012x}{self.made:020x}"
-        message = waiting(due, id=id, key=key, retry=Retry() if retried else None)
+        message = waiting(due, id=id, channel=channel, key=key, retry=Retry() if retried else None)
         self.messages.append(message)
         return message
 
-    @rule(parts=st.lists(st.tuples(offsets, keys, st.booleans()), min_size=1, max_size=3), on_conflict=conflicts)
-    def put(self, parts: list[tuple[int, str | None, bool]], on_conflict: OnConflict) -> None:
+    @rule(
+        parts=st.lists(st.tuples(offsets, keys, st.booleans(), channels), min_size=1, max_size=3),
+        on_conflict=conflicts,
+    )
+    def put(self, parts: list[tuple[int, str | None, bool, str]], on_conflict: OnConflict) -> None:
         batch = [self.make(*part) for part in parts]
         self.agree(lambda store: store.aput(batch, on_conflict))
 
@@ -106,9 +111,40 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 4), lease=st.integers(1, 20))
     def claim(self, limit: int, lease: int) -> None:
-        expected, came = self.both(lambda store: store.claim(self.now, limit, lease))
+        if not self.backlogs():
+            self.claimed(lambda store: store.claim(self.now, limit, lease))
+
+    def claimed(self, act: Callable[[Store], Awaitable[list[Claim]]]) -> None:
+        expected, came = self.both(act)
         assert [claim.message for claim in came] == [claim.message for claim in expected]
         self.claims += zip(expected, came, strict=True)
+
+    @rule(full=st.sets(backlog_names), limit=st.integers(1, 4), lease=st.integers(1, 20))
+    def claim_all(self, full: set[str], limit: int, lease: int) -> None:
+        """Where something makes way, how many come at once is the store's affair; what has a backlog is full."""
+        names = full | self.backlogs()
+
+        async def all_of(store: Store) -> list[Claim]:
+            every: list[Claim] = []
+            while claims := await store.claim(self.now, limit, lease, names):
+                assert len(claims) <= limit
+                every += claims
+            return every
+
+        self.claimed(all_of)
+
+    def backlogs(self) -> set[str]:
+        return set(self.run(self.model.backlogs()))
+
+    @rule(name=backlog_names, limit=st.integers(1, 4), lease=st.integers(1, 20))
+    def claim_backlog(self, name: str, limit: int, lease: int) -> None:
+        self.claimed(lambda store: store.claim_backlog(name, self.now, limit, lease))
+
+    @rule(which=st.sets(choices, min_size=1, max_size=3), shared=st.booleans())
+    def hold_back(self, which: set[int], shared: bool) -> None:
+        expected, came = self.chosen(which)
+        names = [claim.message.target.backlogs[-1 if shared else 0] for claim in came]
+        self.answers(self.model.hold_back(expected, names), self.real.hold_back(came, names))
 
     @rule(which=st.sets(choices, min_size=1, max_size=3))
     def finish(self, which: set[int]) -> None:
@@ -150,7 +186,10 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def next_due_and_count_agree(self) -> None:
         self.agree(lambda store: store.next_due())
+        self.agree(lambda store: store.first_due())
         self.agree(lambda store: store.count())
+        expected, came = self.both(lambda store: store.backlogs())
+        assert sorted(came) == sorted(expected)
 
     def teardown(self) -> None:
         try:
@@ -164,7 +203,9 @@ class StoreMachine(RuleBasedStateMachine):
     def drain(self) -> None:
         """All that is left comes out alike, and leaves nothing behind."""
         self.now += 1_000
-        self.claim(500, 1)
+        self.claim_all(set(), 500, 1)
+        for name in self.backlogs():
+            self.claim_backlog(name, 500, 1)
         self.finish(set(range(len(self.claims))))
         assert self.run(self.real.count()) == 0
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from typing import Any
 
 import pytest
 
+from delayserver.clock import ticks
 from delayserver.content import Content
-from delayserver.layers.base import Arrived, Delivered, Delivery, Full, Inbox, Layer, Outcome
-from delayserver.message import Message
+from delayserver.layers.base import Arrived, Delivered, Delivery, Full, Inbox, Late, Layer, Outcome
+from delayserver.message import Message, Target
 from delayserver.stores.memory import MemoryStore
 
 from ..support.clock import FakeClock
@@ -32,7 +33,12 @@ class FakeLayer(Layer):
     async def open(self) -> None:
         pass
 
-    async def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+    def lane(self, target: Target) -> Hashable:
+        return target
+
+    async def deliver(self, lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
+        if ticks() >= until:
+            return [Late()] * len(batch)
         return [self._deliver(delivery) for delivery in batch]
 
     def _deliver(self, delivery: Delivery) -> Outcome:
@@ -45,8 +51,8 @@ class FakeLayer(Layer):
             self.sent.append(delivery)
         return outcome
 
-    def inbox(self, channel: str, max_bytes: int) -> Inbox:
-        return self.fake_inbox
+    def inboxes(self, channel: str, max_bytes: int) -> Sequence[Inbox]:
+        return [self.fake_inbox]
 
     async def aclose(self) -> None:
         pass

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from delayserver.loops.intake import BATCH, Intake
+from delayserver.stores import Stores
 from delayserver.stores.memory import MemoryStore
 
 from .conftest import MAX_BYTES, FakeLayer
@@ -14,7 +15,7 @@ from .conftest import MAX_BYTES, FakeLayer
 
 @pytest.fixture
 def intake(store: MemoryStore, layer: FakeLayer) -> Intake:
-    return Intake(store, layer, "asgi.delay", MAX_BYTES)
+    return Intake(layer.fake_inbox, store, Stores([store]), layer, "asgi.delay", MAX_BYTES)
 
 
 def wire(n: int = 0, **options: object) -> dict[str, object]:

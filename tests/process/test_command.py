@@ -33,9 +33,9 @@ def test_it_says_when_it_is_ready_and_ends_within_a_second_when_idle(site: Site,
 def test_it_ends_within_five_seconds_under_load_and_loses_nothing(site: Site) -> None:
     number = 20_000
     loader = site.run(
-        "from delayserver.stores import get_store\n"
+        "from delayserver.stores import get_stores\n"
         "from delayserver.message import Message\n"
-        "store = get_store(); clock = store.read_clock()\n"
+        "store = get_stores()[0]; clock = store.read_clock()\n"
         f"for start in range(0, {number}, 500):\n"
         "    contents = [{'type': 'probe', 'n': n} for n in range(start, start + 500)]\n"
         "    store.put([Message(channel=f'sink-{c[\"n\"]}', content=c, delay=0).waiting(clock, 10_000)"
@@ -54,9 +54,9 @@ def test_it_ends_within_five_seconds_under_load_and_loses_nothing(site: Site) ->
     handed_over = sum(1 for _ in client.scan_iter("asgisink-*", count=10_000))
     client.close()
     counter = site.run(
-        "import asyncio\nfrom delayserver.stores import get_store\n"
+        "import asyncio\nfrom delayserver.stores import get_stores\n"
         "async def main():\n"
-        "    store = get_store(); await store.open(); print('left', await store.count()); await store.aclose()\n"
+        "    store = get_stores()[0]; await store.open(); print('left', await store.count()); await store.aclose()\n"
         "asyncio.run(main())"
     )
     left = int(counter.wait_for_line(r"left (\d+)")[1])

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import redis
 
 STORE = "[{]delayserver:*}:"
-LASTING = [f"{STORE}{name}" for name in ("waiting", "keys", "moved", "attempts", "dead")]
+LASTING = [f"{STORE}{name}" for name in ("waiting", "keys", "moved", "attempts", "dead", "backlogs")]
 
 
 def leaked_keys(client: redis.Redis, allowed: Sequence[str] = ()) -> list[str]:
@@ -23,5 +23,5 @@ def leaked_keys(client: redis.Redis, allowed: Sequence[str] = ()) -> list[str]:
 def _is_debris(name: str, names: Sequence[str]) -> bool:
     """Beside the messages lie their keys, moves and attempts: where no message is, nothing may lie beside."""
     place, _, kind = name.rpartition(":")
-    is_beside = place.startswith("{delayserver:") and kind in ("keys", "moved", "attempts")
+    is_beside = place.startswith("{delayserver:") and kind in ("keys", "moved", "attempts", "backlogs")
     return is_beside and f"{place}:waiting" not in names

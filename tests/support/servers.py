@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import redis
+
 from .process import Process
 from .wait import wait_for
 
@@ -175,6 +177,9 @@ class RedisServer(Server):
         fixed: list[str | Path] = ["--bind", HOST, "--port", str(self.port), "--save", "", "--dir", self.folder]
         return [program, *fixed, "--daemonize", "no", *self._options]
 
+    def client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url)
+
     def answers(self) -> bool:
         """PING over a bare socket: a test may have asked for a password."""
         try:
@@ -183,6 +188,48 @@ class RedisServer(Server):
                 return connection.recv(100).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
+
+
+class SentinelServer(Server):
+    """One Redis Sentinel, which promotes a replica of the Redis at `port_of_master` when that dies."""
+
+    name = "sentinel"
+    master = "main"
+
+    def __init__(self, port_of_master: int) -> None:
+        super().__init__()
+        self._port_of_master = port_of_master
+
+    def prepare(self) -> None:
+        (self.folder / "sentinel.conf").write_text(
+            f"port {self.port}\n"
+            f"bind {HOST}\n"
+            f"dir {self.folder}\n"
+            f"sentinel monitor {self.master} {HOST} {self._port_of_master} 1\n"
+            f"sentinel down-after-milliseconds {self.master} 500\n"
+            f"sentinel failover-timeout {self.master} 5000\n"
+        )
+
+    def command(self) -> Sequence[str | Path]:
+        return [find_program("redis-server", "redis-server"), self.folder / "sentinel.conf", "--sentinel"]
+
+    def answers(self) -> bool:
+        with redis.Redis(HOST, self.port) as client:
+            try:
+                return bool(client.ping())
+            except redis.ConnectionError:
+                return False
+
+    @property
+    def host(self) -> dict[str, Any]:
+        """An entry of a channel layer's ``hosts``."""
+        return {"sentinels": [[HOST, self.port]], "master_name": self.master, "socket_timeout": None}
+
+    def sees_replica(self) -> bool:
+        """Whether there is a replica that could be promoted."""
+        with redis.Redis(HOST, self.port) as client:
+            replicas: Any = client.sentinel_slaves(self.master)
+        return any(one["flags"] == "slave" and one["master-link-status"] == "ok" for one in replicas)
 
 
 class DatabaseServer(Server):

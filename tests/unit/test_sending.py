@@ -25,7 +25,7 @@ from delayserver import (
     send_later,
 )
 from delayserver.models import DelayedMessage
-from delayserver.stores import get_store
+from delayserver.stores import get_stores
 
 PROBE = {"type": "probe"}
 IN_MEMORY = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -53,7 +53,7 @@ def now_ms() -> int:
 
 def waiting() -> list[Any]:
     """What waits in the store, in the order in which it is due."""
-    claims = asyncio.run(get_store().claim(now_ms() + 10**9, 100, 1))
+    claims = asyncio.run(get_stores()[0].claim(now_ms() + 10**9, 100, 1))
     return [claim.message for claim in claims]
 
 

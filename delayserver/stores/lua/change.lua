@@ -5,7 +5,8 @@ local changed = {}
 for i = 3, #ARGV, 2 do
   local id = ARGV[i + 1]
   if ARGV[i] == 'key' then id = redis.call('HGET', keys, id) end
-  local member = id and find(id)
+  local member, _, backlog = nil, nil, nil
+  if id then member, _, backlog = find(id) end
   if member and due ~= '' then
     redis.call('ZADD', waiting, due, member)
     move(id, due)
@@ -14,7 +15,8 @@ for i = 3, #ARGV, 2 do
     remove(id, member)
     free_key(key, id)
   end
+  if backlog then keep_backlog(backlog) end
   changed[#changed + 1] = member and 1 or 0
 end
-if due ~= '' then wake(ARGV[1], before) end
+if due ~= '' then wake(ARGV[1], before, due) end
 return changed

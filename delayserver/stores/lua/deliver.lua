@@ -1,9 +1,12 @@
--- ARGV expiry, then for each: channel key, capacity, member -> for each 1: it is there, 0: the channel is full
+-- ARGV expiry, until when (ms), then for each: channel key, capacity, member
+-- -> for each 1: it is there, 0: the channel is full; nothing at all where the time is over: the sender was stopped meanwhile,
+-- and somebody else may have sent it
 local time = redis.call('TIME')
 local seconds = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local expiry = tonumber(ARGV[1])
 local room, outcomes = {}, {}
-for i = 2, #ARGV, 3 do
+if seconds * 1000 > tonumber(ARGV[2]) then return outcomes end
+for i = 3, #ARGV, 3 do
   local channel = ARGV[i]
   room[channel] = room[channel] or room_on(channel, tonumber(ARGV[i + 1]), expiry, tonumber(time[1]))
   local there = room[channel] > 0

@@ -4,16 +4,35 @@ redis.call('ZREM', waiting, '')
 
 local PORTION = 25 -- read at a time
 
--- Calls `act` with each due member and its due instant, which must make it due later or remove it; at most `limit` of
--- them, and not many more bytes than `budget`.
-local function each_due(now, limit, budget, act)
+-- Calls `act` with each member whose score lies between two, and with its score; it must make it due elsewhere or remove it.
+-- At most `limit` of them, and not many more bytes than `budget`. Answers what is left of both.
+local function each(first, last, limit, budget, act)
   while limit > 0 and budget > 0 do
-    local due = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'WITHSCORES', 'LIMIT', 0, math.min(limit, PORTION))
-    if #due == 0 then return end
-    for i = 1, #due, 2 do
-      act(due[i], due[i + 1])
-      budget = budget - #due[i]
+    local found =
+      redis.call('ZRANGEBYSCORE', waiting, first, last, 'WITHSCORES', 'LIMIT', 0, math.min(limit, PORTION))
+    if #found == 0 then break end
+    for i = 1, #found, 2 do
+      act(found[i], tonumber(found[i + 1]))
+      budget = budget - #found[i]
     end
-    limit = limit - #due / 2
+    limit = limit - #found / 2
   end
+  return limit, budget
+end
+
+-- As `each`, for what is due.
+local function each_due(now, limit, budget, act)
+  return each('-inf', now, limit, budget, act)
+end
+
+-- As `each`, for the backlog of this name; `act` gets the due instant.
+local function each_held_back(name, limit, budget, act)
+  local slot = slots_by_name()[name]
+  if not slot then return limit, budget end
+  local start = slot * SLOT
+  limit, budget = each(text(start), '(' .. text(start + SLOT), limit, budget, function(member, score)
+    act(member, score - start)
+  end)
+  keep_backlog(name)
+  return limit, budget
 end

@@ -1,14 +1,16 @@
--- ARGV now, limit, most bytes, end of the lease, pause, prefix expiry capacity random_bytes,
--- then pairs: a channel known to be full, and until when to leave it alone
--- -> {handed over, put off, {full channels}, {{member, due, attempts spent}, ...} of what is only claimed}
+-- ARGV now, limit, most bytes, end of the lease, prefix expiry capacity random_bytes all_here,
+-- then the names of the backlogs to take from
+-- -> {handed over, {{member, due, attempts spent}, ...} of what is only claimed, {backlog, how many went out, ...},
+-- when the next is due or ''}
 -- A plain message for a channel goes straight onto it, in the format of channels_redis, and is gone from `waiting`:
--- one act. What is for a group, or has options, is claimed for the layer to deliver. What meets a full channel waits.
-local now, limit, budget, lease_end, pause = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local prefix, expiry, capacity, random_bytes = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local room, full, paused, claims, handed, put_off = {}, {}, {}, {}, 0, 0
-for i = 10, #ARGV, 2 do paused[ARGV[i]] = ARGV[i + 1] end
+-- one act. What is for a group, or has options, is claimed. What meets a full channel goes into its backlog.
+local limit, budget, lease_end = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local prefix, expiry, capacity, random_bytes = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local all_here = ARGV[9] == '1' -- whether every specific channel lies on this server
+local room, claims, handed, went_out = {}, {}, 0, {}
 local time = redis.call('TIME')
 local seconds = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local now = math.min(tonumber(ARGV[1]), math.floor(seconds * 1000)) -- should the clock have been set back: never early
 
 -- The body with {"__asgi_channel__": name} added; nil where its map header is not the short one.
 local function addressed(body, name)
@@ -18,43 +20,76 @@ local function addressed(body, name)
   return string.char(header + 1) .. string.sub(body, 2) .. address
 end
 
--- The channel's key, and the body as it shall lie there; nil where the layer must do it.
+-- The channel, and the body as it shall lie there; nil where it takes more than that.
 local function on_channel(member, id, flags, name, at)
   if flags % 2 == 1 or flags >= 4 or string.byte(id, 1) ~= 0 then return nil end
+  local header = string.byte(member, at)
+  if header < 0x80 or header > 0x8f and header ~= 0xde and header ~= 0xdf then return nil end -- no map: it is sealed
   local body = string.sub(member, at)
   local bang = string.find(name, '!', 1, true)
-  if not bang then return prefix .. name, body end
-  return prefix .. string.sub(name, 1, bang), addressed(body, name)
+  if not bang then return name, body end
+  return string.sub(name, 1, bang), all_here and addressed(body, name)
 end
 
-each_due(now, limit, budget, function(member, due)
-  local ok, id, flags, name, key, at = pcall(parse, member)
-  local channel, body
-  if ok then channel, body = on_channel(member, id, flags, name, at) end
-  if not body then
-    claims[#claims + 1] = {member, due, claim(ok, id, key, member, lease_end)}
-    return
-  end
-  if not paused[name] then
-    room[channel] = room[channel] or room_on(channel, capacity, expiry, tonumber(time[1]))
-  end
-  if paused[name] or room[channel] <= 0 then
-    local later = paused[name] or pause
-    full[name] = not paused[name] or nil
-    redis.call('ZADD', waiting, later, member)
-    move(id, later)
-    put_off = put_off + 1
-    return
-  end
+local function room_for(channel)
+  room[channel] = room[channel] or room_on(prefix .. channel, capacity, expiry, tonumber(time[1]))
+  return room[channel]
+end
+
+local function hand_over(id, member, key, channel, body)
   -- The last bytes of the id are its order and its chance: unique, as the layer's random prefix must be.
-  redis.call('ZADD', channel, string.format('%.6f', seconds + handed / 1000000),
+  redis.call('ZADD', prefix .. channel, string.format('%.6f', seconds + handed / 1000000),
     string.sub(id, 18 - random_bytes, 17) .. body)
-  redis.call('EXPIRE', channel, expiry)
+  redis.call('EXPIRE', prefix .. channel, expiry)
   remove(id, member)
   free_key(key, id)
   room[channel] = room[channel] - 1
   handed = handed + 1
+end
+
+local function only_claim(member, due, ok, id, key)
+  claims[#claims + 1] = {member, text(math.ceil(due)), claim(ok, id, key, member, lease_end)}
+end
+
+-- Backlogs first, with half of the room in the batch: what is in them was due before what comes for the same channel now.
+local share = math.floor(limit / 2)
+for i = 10, #ARGV do
+  local name = ARGV[i]
+  local there = slots_by_name()[name]
+  local space = string.sub(name, 1, 1) == '*' and PORTION or there and room_for(name) or 0
+  local left = math.min(share, space)
+  local rest, bytes = each_held_back(name, left, budget, function(member, due)
+    local ok, id, flags, target, key, at = pcall(parse, member)
+    local channel, body
+    if ok then channel, body = on_channel(member, id, flags, target, at) end
+    if body and room_for(channel) > 0 then
+      hand_over(id, member, key, channel, body)
+    else
+      only_claim(member, due, ok, id, key)
+    end
+  end)
+  went_out[name] = left - rest
+  limit, share, budget = limit - went_out[name], share - went_out[name], bytes
+end
+
+each_due(text(now), limit, budget, function(member, due)
+  local ok, id, flags, name, key, at = pcall(parse, member)
+  local backlog = ok and backlog_of(flags, name)
+  local channel, body
+  if ok and not backlog then channel, body = on_channel(member, id, flags, name, at) end
+  if body and room_for(channel) > 0 then
+    hand_over(id, member, key, channel, body)
+  elseif backlog or body then
+    hold_back(id, member, math.ceil(due), backlog or channel, now)
+  else
+    only_claim(member, due, ok, id, key)
+  end
 end)
+
 local names = {}
-for name in pairs(full) do names[#names + 1] = name end
-return {handed, put_off, names, claims}
+for name in pairs(slots_by_name()) do
+  names[#names + 1] = name
+  names[#names + 1] = went_out[name] or 0
+end
+local first = head()
+return {handed, claims, names, first and first < SLOT and text(math.ceil(first)) or ''}

@@ -6,9 +6,12 @@
 --   opts   two length bytes, msgpack             (flag 4)
 --   body   the content, msgpack
 -- The member of a message never changes; what does, and most messages do not have, stands beside it: `keys` maps a key to
--- the id that holds it, `moved` an id to its due instant where that is not the one in the id, `attempts` an id to how
+-- the id that holds it, `moved` an id to its score where that is not the due instant in the id, `attempts` an id to how
 -- many attempts are spent. A claim's score has a fraction, which is no other claim's.
-local waiting, keys, moved, attempts, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+-- A backlog is a range of scores far behind all others, in due order: its slot times SLOT, and the due instant. `backlogs`
+-- maps its name to its slot.
+local waiting, keys, moved, attempts, dead, backlogs = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local SLOT, LAST_SLOT = 8796093022208, 1023 -- 2^43 ms lie in the year 2248; a double holds 1023 of them and every ms
 
 local function id_of(member)
   local length = string.byte(member, 1)
@@ -44,20 +47,74 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
--- The waiting message of this id and its due instant. An id alone, as a member, sorts right before its message:
--- put it there for a moment to learn the rank.
-local function find(id)
-  local due = redis.call('HGET', moved, id) or due_of(id)
-  if not due then return nil end
-  due = tonumber(due)
-  redis.call('ZADD', waiting, text(due), id)
+local slots = nil
+
+local function slots_by_name()
+  if slots then return slots end
+  slots = {}
+  local entries = redis.call('HGETALL', backlogs)
+  for i = 1, #entries, 2 do slots[entries[i]] = tonumber(entries[i + 1]) end
+  return slots
+end
+
+-- The slot of the backlog of this name; nil when all slots are taken.
+local function open_backlog(name)
+  local taken = {}
+  for other, slot in pairs(slots_by_name()) do
+    if other == name then return slot end
+    taken[slot] = true
+  end
+  for slot = 1, LAST_SLOT do
+    if not taken[slot] then
+      redis.call('HSET', backlogs, name, slot)
+      slots[name] = slot
+      return slot
+    end
+  end
+  return nil
+end
+
+-- Forget the backlog if nothing is left in it. Answers whether something is.
+local function keep_backlog(name)
+  local first, after = text(slots[name] * SLOT), text((slots[name] + 1) * SLOT)
+  if #redis.call('ZRANGEBYSCORE', waiting, first, '(' .. after, 'LIMIT', 0, 1) > 0 then return true end
+  redis.call('HDEL', backlogs, name)
+  slots[name] = nil
+  return false
+end
+
+-- The name of the backlog this target has to wait in; nil if it may go out.
+local function backlog_of(flags, name)
+  local by_name = slots_by_name()
+  if not next(by_name) then return nil end
+  if flags % 2 == 1 then name = '*' .. name end
+  if by_name[name] then return name end
+  local bang = string.find(name, '!', 1, true)
+  local shared = bang and string.sub(name, 1, bang)
+  return by_name[shared] and shared
+end
+
+-- The member of this id at this score. An id alone, as a member, sorts right before its message: put it there for a moment
+-- to learn the rank.
+local function find_at(id, score)
+  redis.call('ZADD', waiting, text(score), id)
   local rank = redis.call('ZRANK', waiting, id)
   redis.call('ZREM', waiting, id)
   local found = redis.call('ZRANGE', waiting, rank, rank, 'WITHSCORES')
-  if found[1] and string.sub(found[1], 1, #id) == id and tonumber(found[2]) == due then
-    return found[1], due
-  end
+  if found[1] and string.sub(found[1], 1, #id) == id and tonumber(found[2]) == score then return found[1] end
   return nil
+end
+
+-- The waiting message of this id, its due instant, and the backlog it is in, if any.
+local function find(id)
+  local score = tonumber(redis.call('HGET', moved, id) or due_of(id))
+  local member = score and find_at(id, score)
+  if not member then return nil end
+  if score < SLOT then return member, score end
+  for name, slot in pairs(slots_by_name()) do
+    if slot == math.floor(score / SLOT) then return member, score % SLOT, name end
+  end
+  return member, score % SLOT
 end
 
 local function free_key(key, id)
@@ -65,23 +122,28 @@ local function free_key(key, id)
 end
 
 -- Most often neither hash exists, and a message costs no look at them.
-local any_moved = redis.call('EXISTS', moved) == 1
-local any_attempts = redis.call('EXISTS', attempts) == 1
-
-local function forget_moved(id)
-  if any_moved then redis.call('HDEL', moved, id) end
+local there = {}
+local function exists(hash)
+  if there[hash] == nil then there[hash] = redis.call('EXISTS', hash) == 1 end
+  return there[hash]
 end
 
-local function move(id, due)
-  redis.call('HSET', moved, id, due)
-  any_moved = true
+local function forget_moved(id)
+  if exists(moved) then redis.call('HDEL', moved, id) end
+end
+
+-- Remember the score, where the id does not tell it.
+local function move(id, score)
+  if tonumber(score) == due_of(id) then return forget_moved(id) end
+  redis.call('HSET', moved, id, score)
+  there[moved] = true
 end
 
 -- Waiting or claimed -> gone, with all that stands beside it but its key.
 local function remove(id, member)
   redis.call('ZREM', waiting, member)
   forget_moved(id)
-  if any_attempts then redis.call('HDEL', attempts, id) end
+  if exists(attempts) then redis.call('HDEL', attempts, id) end
 end
 
 -- Due -> claimed until the score `lease_end`. Answers how many attempts are spent.
@@ -90,7 +152,16 @@ local function claim(ok, id, key, member, lease_end)
   if not ok then return 0 end
   free_key(key, id)
   forget_moved(id)
-  return any_attempts and redis.call('HGET', attempts, id) or 0
+  return exists(attempts) and redis.call('HGET', attempts, id) or 0
+end
+
+-- Waiting or claimed -> in the backlog of this name. Where no slot is free it is due again soon.
+local function hold_back(id, member, due, name, now)
+  local slot = open_backlog(name)
+  due = slot and math.max(0, due) or now + 100
+  local score = text((slot or 0) * SLOT + due)
+  redis.call('ZADD', waiting, score, member)
+  move(id, score)
 end
 
 -- Nowhere -> waiting. Answers {created, id, due}. What is there already was put before, and the answer was lost.
@@ -98,10 +169,11 @@ local function put(on_conflict, due, id, key, spent, member)
   if key ~= '' then
     if redis.call('ZSCORE', waiting, member) then return {1, id, due} end
     local held = redis.call('HGET', keys, key)
-    local old, old_due = nil, nil
-    if held then old, old_due = find(held) end
+    local old, old_due, backlog = nil, nil, nil
+    if held then old, old_due, backlog = find(held) end
     if old and on_conflict ~= 'replace' then return {0, held, text(old_due)} end
     if old then remove(held, old) end
+    if backlog then keep_backlog(backlog) end
     redis.call('HSET', keys, key, id)
   end
   if redis.call('ZADD', waiting, 'NX', due, member) == 0 then return {1, id, due} end
@@ -115,14 +187,13 @@ local function head()
   return first[2] and tonumber(first[2])
 end
 
--- Tell the servers, if what waits first is due earlier than it was; or overdue, for then they may not know of it.
-local function wake(channel, before)
-  local after = head()
-  if not after then return end
+-- Tell the servers, if something is due earlier than the first of what waited `before`; or that is overdue, for then they
+-- may not know of it.
+local function wake(channel, before, earliest)
   local time = redis.call('TIME')
   local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
   -- A user without the right to publish still stores: servers look now and then.
-  if not before or after < before or before <= now then redis.pcall('PUBLISH', channel, text(after)) end
+  if not before or tonumber(earliest) < before or before <= now then redis.pcall('PUBLISH', channel, earliest) end
 end
 
 local function holds(generation, member)

@@ -1,6 +1,6 @@
 -- KEYS channel, taking; ARGV limit, most bytes of one message, how much of a larger one to show, most bytes in all,
 -- who asks, and for how many milliseconds what it is shown is its own; 0: nobody's
--- -> {score, length, member or its beginning} ... oldest first, without what another has claimed
+-- -> {the time in ms, {{score, length, member or its beginning} ... oldest first, without what another has claimed}}
 -- `taking` maps a member's digest to who claimed it and until when. It is for stores elsewhere: what is stored there first
 -- and removed here then must not be stored by two.
 local most, show, budget = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -31,4 +31,4 @@ while #found < tonumber(ARGV[1]) and at < 10 * tonumber(ARGV[1]) and budget > 0 
     found[#found + 1] = {one[2], length, member}
   end
 end
-return found
+return {now, found}

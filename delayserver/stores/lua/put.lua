@@ -13,9 +13,10 @@ if on_conflict == 'error' then
   end
 end
 local before = head()
-local receipts = {}
+local receipts, earliest = {}, ARGV[3]
 for i = 3, #ARGV, 5 do
   receipts[#receipts + 1] = put(on_conflict, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+  if tonumber(ARGV[i]) < tonumber(earliest) then earliest = ARGV[i] end
 end
-wake(ARGV[1], before)
+if earliest then wake(ARGV[1], before, earliest) end
 return receipts

@@ -1,0 +1,29 @@
+-- ARGV expiry, then for each: generation, member, channel key, capacity, the member to put there,
+-- and when it is due again with an attempt spent, or ''
+-- -> for each 1: it is there, 0: the channel is full, -1: the claim is no longer ours
+local time = redis.call('TIME')
+local seconds = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local expiry = tonumber(ARGV[1])
+local room, outcomes = {}, {}
+
+local function outcome_of(i)
+  local member, channel, again = ARGV[i + 1], ARGV[i + 2], ARGV[i + 5]
+  if not holds(ARGV[i], member) then return -1 end
+  room[channel] = room[channel] or room_on(channel, tonumber(ARGV[i + 3]), expiry, tonumber(time[1]))
+  if room[channel] <= 0 then return 0 end
+  room[channel] = room[channel] - 1
+  redis.call('ZADD', channel, string.format('%.6f', seconds + i / 1000000), ARGV[i + 4])
+  redis.call('EXPIRE', channel, expiry)
+  local id = id_of(member)
+  if again == '' then
+    remove(id, member)
+  else
+    redis.call('ZADD', waiting, again, member)
+    move(id, again)
+    redis.call('HINCRBY', attempts, id, 1)
+  end
+  return 1
+end
+
+for i = 2, #ARGV, 6 do outcomes[#outcomes + 1] = outcome_of(i) end
+return outcomes

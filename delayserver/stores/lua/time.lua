@@ -1,0 +1,2 @@
+-- -> the server's clock: {seconds since the epoch, microseconds}
+return redis.call('TIME')

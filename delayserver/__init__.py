@@ -14,7 +14,7 @@ How a message travels, and so the order in which to read:
 =====================  ====================================================================
 
 Beside the way: `errors`, `clock`, `backoff` (`Retry`), `events` (every line of the log), `conf` (every setting),
-`redis_link` (connections and Lua).
+`redis_hosts`, `redis_link`, `redis_listener` (connections and Lua).
 """
 
 from __future__ import annotations

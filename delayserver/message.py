@@ -8,8 +8,10 @@ size limit.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
+import random
 import re
 import threading
 from collections.abc import Callable
@@ -80,9 +82,12 @@ class Receipt(NamedTuple):
     created: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Waiting:
-    """A message as a store keeps it: resolved, packed, ready to be handed over when due."""
+    """A message as a store keeps it: resolved, packed, ready to be handed over when due.
+
+    Nobody changes one. It is not frozen because that makes it twice as dear, and there are many.
+    """
 
     id: str
     due: int
@@ -180,8 +185,8 @@ class Message:
     @property
     def target(self) -> Target:
         if self.channel is not None:
-            return Target("channel", self.channel)
-        return Target("group", self.group)  # type: ignore[arg-type]
+            return _target("channel", self.channel)
+        return _target("group", self.group)  # type: ignore[arg-type]
 
     def waiting(
         self,
@@ -216,6 +221,14 @@ class Message:
             retry=self.retry,
             home=home,
         )
+
+
+def _target(kind: Literal["channel", "group"], name: str) -> Target:
+    """Few names come again and again."""
+    return _known_target(kind, name) if type(name) is str else Target(kind, name)
+
+
+_known_target = functools.lru_cache(maxsize=256)(Target)
 
 
 def parse(wire: object) -> Message:
@@ -270,6 +283,8 @@ def unpack_options(blob: bytes) -> dict[str, Any]:
 
 # -- ids -----------------------------------------------------------------------------------------------------
 
+_chance = random.Random()  # noqa: S311  to differ from other processes, not to be secret
+os.register_at_fork(after_in_child=_chance.seed)
 _last_ticket = 0
 _ticket_lock = threading.Lock()
 
@@ -282,7 +297,7 @@ def new_id(due: int) -> str:
     global _last_ticket
     with _ticket_lock:
         _last_ticket = ticket = max(_last_ticket + 1, microseconds())
-    return f"{due & _48_BITS:012x}{ticket & _48_BITS:012x}{os.urandom(4).hex()}"
+    return f"{due & _48_BITS:012x}{ticket & _48_BITS:012x}{_chance.getrandbits(32):08x}"
 
 
 def derived_id(arrival: int, raw: bytes) -> str:

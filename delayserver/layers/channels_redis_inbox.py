@@ -8,7 +8,8 @@ from typing import Any
 
 from ..events import SET_ASIDE, emit
 from ..message import MAX_DEAD_BYTES
-from ..redis_link import Listener, RedisLink, ResponseError, Script
+from ..redis_link import RedisLink, ResponseError, Script
+from ..redis_listener import Listener
 from .base import Arrived, Inbox
 from .channels_redis_codec import Codec
 

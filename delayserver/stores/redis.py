@@ -21,7 +21,8 @@ from ..conf import LayerSettings
 from ..errors import KeyTaken, StoreUnavailable
 from ..events import UNDELIVERABLE, emit
 from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
-from ..redis_link import ChannelFormat, Listener, RedisError, RedisLink, Script
+from ..redis_link import ChannelFormat, RedisError, RedisLink, Script
+from ..redis_listener import Listener
 from .base import MAX_BATCH, MAX_CLAIM_BYTES, MAX_DEAD_LETTERS, Arrival, HandedOver, Named, Parcel, Store, Wake
 from .redis_members import (
     FRACTIONS,
@@ -87,7 +88,7 @@ class RedisStore(Store):
         self._fixed_clock = clock
         self.clock = clock or self._store_clock
         self._wake = Wake()
-        self._claimed = random.randrange(FRACTIONS)  # noqa: S311  to differ from other servers, not to be secret
+        self._claimed = random.randrange(FRACTIONS // 2)  # noqa: S311  to differ from other servers, not to be secret
         self._listener: Listener | None = None
 
     def __str__(self) -> str:
@@ -97,11 +98,15 @@ class RedisStore(Store):
 
     def put(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
         self._refuse_too_many(messages)
+        if not messages:
+            return []
         with _Translated():
             return _receipts(self._link.run(PUT, self._keys, self._put(messages, on_conflict)), messages)
 
     async def aput(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
         self._refuse_too_many(messages)
+        if not messages:
+            return []
         with _Translated():
             reply = await self._link.arun(PUT, self._keys, self._put(messages, on_conflict))
             return _receipts(reply, messages)
@@ -193,7 +198,7 @@ class RedisStore(Store):
     def _new_generation(self, lease_end: int) -> int:
         """The lease's end in fractions of a millisecond, and one of them for this claim alone."""
         self._claimed = self._claimed % (FRACTIONS - 1) + 1
-        return lease_end * FRACTIONS - self._claimed
+        return lease_end * FRACTIONS - FRACTIONS + self._claimed
 
     async def finish(self, claims: Sequence[Claim]) -> list[bool]:
         args: list[Any] = []
@@ -224,9 +229,9 @@ class RedisStore(Store):
         return first if first is not None and first < FIRST_SLOT else None
 
     async def _head(self) -> int | None:
-        client = self._link.here
-        first = await client.zrange(self._keys.waiting, 0, 0, withscores=True)
-        return math.ceil(first[0][1]) if first and math.isfinite(first[0][1]) else None
+        first = await self._link.here.ask("ZRANGE", self._keys.waiting, 0, 0, "WITHSCORES")
+        score = float(first[1]) if first else math.inf
+        return math.ceil(score) if math.isfinite(score) else None
 
     async def _keep_clock_fresh(self) -> None:
         if self._fixed_clock is None and self._store_clock.age > _CLOCK_SECONDS:
@@ -286,8 +291,7 @@ class RedisStore(Store):
     # -- for people ---------------------------------------------------------------------------------------
 
     async def count(self) -> int:
-        client = self._link.here
-        return int(await client.zcard(self._keys.waiting))
+        return int(await self._link.here.ask("ZCARD", self._keys.waiting))
 
     async def first_due(self) -> int | None:
         held_back = [int(due) for _, due in await self._link.arun(BACKLOGS, self._keys, ())]
@@ -295,8 +299,7 @@ class RedisStore(Store):
         return min(held_back if head is None or head >= FIRST_SLOT else [head, *held_back], default=None)
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        client = self._link.here
-        newest = await client.zrevrangebyscore(self._keys.dead, "+inf", "-inf", start=0, num=limit)
+        newest = await self._link.here.ask("ZREVRANGEBYSCORE", self._keys.dead, "+inf", "-inf", "LIMIT", 0, limit)
         return [unpack_letter(raw) for raw in newest]
 
 
@@ -318,7 +321,10 @@ def _hosts(layer: LayerSettings) -> Sequence[Any]:
 def _receipts(reply: Any, messages: Sequence[Waiting]) -> list[Receipt]:
     if isinstance(reply, int):
         raise KeyTaken(f"a message with key {messages[reply].key!r} is waiting already")
-    return [Receipt(unpack_id(id), int(due), bool(created)) for created, id, due in reply]
+    return [
+        Receipt(message.id, message.due, True) if kept == 1 else Receipt(unpack_id(kept[0]), int(kept[1]), False)
+        for message, kept in zip(messages, reply, strict=True)
+    ]
 
 
 def _answers(reply: Sequence[int]) -> list[bool]:

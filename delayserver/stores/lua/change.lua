@@ -1,6 +1,5 @@
 -- ARGV wake channel, due or '' to cancel, then for each: 'id' or 'key', which -> for each whether it was waiting
 local due = ARGV[2]
-local before = head()
 local changed = {}
 for i = 3, #ARGV, 2 do
   local id = ARGV[i + 1]
@@ -10,6 +9,7 @@ for i = 3, #ARGV, 2 do
   if member and due ~= '' then
     redis.call('ZADD', waiting, due, member)
     move(id, due)
+    wake(ARGV[1], member, 1)
   elseif member then
     local _, _, _, key = parse(member)
     remove(id, member)
@@ -18,5 +18,4 @@ for i = 3, #ARGV, 2 do
   if backlog then keep_backlog(backlog) end
   changed[#changed + 1] = member and 1 or 0
 end
-if due ~= '' then wake(ARGV[1], before, due) end
 return changed

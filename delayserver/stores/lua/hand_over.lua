@@ -91,5 +91,6 @@ for name in pairs(slots_by_name()) do
   names[#names + 1] = name
   names[#names + 1] = went_out[name] or 0
 end
-local first = head()
-return {handed, claims, names, first and first < SLOT and text(math.ceil(first)) or ''}
+local first = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
+local due = tonumber(first[2] or SLOT)
+return {handed, claims, names, due < SLOT and text(math.ceil(due)) or ''}

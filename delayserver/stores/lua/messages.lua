@@ -164,36 +164,30 @@ local function hold_back(id, member, due, name, now)
   move(id, score)
 end
 
--- Nowhere -> waiting. Answers {created, id, due}. What is there already was put before, and the answer was lost.
+-- Nowhere -> waiting. Answers 1, or {id, due} of the message that has the key and was kept. What is there already was put
+-- before, and the answer was lost.
 local function put(on_conflict, due, id, key, spent, member)
   if key ~= '' then
-    if redis.call('ZSCORE', waiting, member) then return {1, id, due} end
+    if redis.call('ZSCORE', waiting, member) then return 1 end
     local held = redis.call('HGET', keys, key)
     local old, old_due, backlog = nil, nil, nil
     if held then old, old_due, backlog = find(held) end
-    if old and on_conflict ~= 'replace' then return {0, held, text(old_due)} end
+    if old and on_conflict ~= 'replace' then return {held, text(old_due)} end
     if old then remove(held, old) end
     if backlog then keep_backlog(backlog) end
     redis.call('HSET', keys, key, id)
   end
-  if redis.call('ZADD', waiting, 'NX', due, member) == 0 then return {1, id, due} end
+  if redis.call('ZADD', waiting, 'NX', due, member) == 0 then return 1 end
   if tonumber(due) ~= due_of(id) then move(id, due) end
   if spent ~= '0' then redis.call('HSET', attempts, id, spent) end
-  return {1, id, due}
+  return 1
 end
 
-local function head()
-  local first = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
-  return first[2] and tonumber(first[2])
-end
-
--- Tell the servers, if something is due earlier than the first of what waited `before`; or that is overdue, for then they
--- may not know of it.
-local function wake(channel, before, earliest)
-  local time = redis.call('TIME')
-  local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
-  -- A user without the right to publish still stores: servers look now and then.
-  if not before or tonumber(earliest) < before or before <= now then redis.pcall('PUBLISH', channel, earliest) end
+-- Tell the servers, if this member is now one of the first that wait. A user without the right to publish still stores:
+-- servers look now and then.
+local function wake(channel, member, first)
+  local rank = redis.call('ZRANK', waiting, member)
+  if rank and rank < first then redis.pcall('PUBLISH', channel, '') end
 end
 
 local function holds(generation, member)

@@ -1,5 +1,5 @@
 -- ARGV wake channel, on_conflict, then for each message: due id key spent member
--- -> for each {created, id, due}; or the position of the first message whose key is taken
+-- -> for each 1, or {id, due} of what was kept in its place; or the position of the first message whose key is taken
 local on_conflict = ARGV[2]
 if on_conflict == 'error' then
   local holders = {}
@@ -12,11 +12,11 @@ if on_conflict == 'error' then
     end
   end
 end
-local before = head()
-local receipts, earliest = {}, ARGV[3]
+local receipts, first = {}, nil
 for i = 3, #ARGV, 5 do
-  receipts[#receipts + 1] = put(on_conflict, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
-  if tonumber(ARGV[i]) < tonumber(earliest) then earliest = ARGV[i] end
+  local receipt = put(on_conflict, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+  receipts[#receipts + 1] = receipt
+  if receipt == 1 and (not first or tonumber(ARGV[i]) < tonumber(ARGV[first])) then first = i end
 end
-if earliest then wake(ARGV[1], before, earliest) end
+if first then wake(ARGV[1], ARGV[first + 4], #receipts) end
 return receipts

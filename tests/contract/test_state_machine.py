@@ -20,7 +20,7 @@ from delayserver.stores.memory import MemoryStore
 from ..support.clock import NOW
 from .places import Place, waiting
 
-offsets = st.integers(-5, 25)
+offsets = st.integers(-2, 12).map(lambda half: 2 * half)
 keys = st.sampled_from([None, "a", "b", "c"])
 conflicts: st.SearchStrategy[OnConflict] = st.sampled_from(["keep", "replace", "error"])
 choices = st.integers(0, 50)
@@ -40,6 +40,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.real: Store = self.place.store()
         self.now = NOW
         self.made = 0
+        self.ends: set[int] = set()
         self.messages: list[Waiting] = []
         self.claims: list[tuple[Claim, Claim]] = []  # the model's, and the store's
 
@@ -107,12 +108,23 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(ms=st.integers(0, 15))
     def advance(self, ms: int) -> None:
-        self.now += ms
+        self.now += 2 * ms
 
     @rule(limit=st.integers(1, 4), lease=st.integers(1, 20))
     def claim(self, limit: int, lease: int) -> None:
         if not self.backlogs():
+            lease = self.own_lease(lease)
             self.claimed(lambda store: store.claim(self.now, limit, lease))
+
+    def own_lease(self, lease: int) -> int:
+        """One that ends when nothing else is due: who comes first of what is due at one instant, after it was claimed,
+        is the store's affair.
+        """
+        end = self.now + 2 * lease + 1
+        while end in self.ends:
+            end += 2
+        self.ends.add(end)
+        return end - self.now
 
     def claimed(self, act: Callable[[Store], Awaitable[list[Claim]]]) -> None:
         expected, came = self.both(act)
@@ -123,10 +135,12 @@ class StoreMachine(RuleBasedStateMachine):
     def claim_all(self, full: set[str], limit: int, lease: int) -> None:
         """Where something makes way, how many come at once is the store's affair; what has a backlog is full."""
         names = full | self.backlogs()
+        leases = [self.own_lease(lease) for _ in range(self.made + 1)]
 
         async def all_of(store: Store) -> list[Claim]:
             every: list[Claim] = []
-            while claims := await store.claim(self.now, limit, lease, names):
+            turns = iter(leases)
+            while claims := await store.claim(self.now, limit, next(turns), names):
                 assert len(claims) <= limit
                 every += claims
             return every
@@ -138,6 +152,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=backlog_names, limit=st.integers(1, 4), lease=st.integers(1, 20))
     def claim_backlog(self, name: str, limit: int, lease: int) -> None:
+        lease = self.own_lease(lease)
         self.claimed(lambda store: store.claim_backlog(name, self.now, limit, lease))
 
     @rule(which=st.sets(choices, min_size=1, max_size=3), shared=st.booleans())

@@ -11,62 +11,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import random
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..clock import Clock, StoreClock
 from ..conf import LayerSettings
-from ..errors import KeyTaken, StoreUnavailable
 from ..events import UNDELIVERABLE, emit
-from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
-from ..redis_link import ChannelFormat, RedisError, RedisLink, Script
+from ..message import Claim, DeadLetter
+from ..redis_link import ChannelFormat, Script
 from ..redis_listener import Listener
-from .base import MAX_BATCH, MAX_CLAIM_BYTES, MAX_DEAD_LETTERS, Arrival, HandedOver, Named, Parcel, Store, Wake
-from .redis_members import (
-    FRACTIONS,
-    junk_letter,
-    pack,
-    pack_id,
-    pack_letter,
-    put_args,
-    score,
-    unpack,
-    unpack_id,
-    unpack_letter,
-)
+from .base import MAX_BATCH, MAX_CLAIM_BYTES, MAX_DEAD_LETTERS, Arrival, HandedOver, Parcel
+from .redis_members import FRACTIONS, junk_letter, pack, pack_letter, put_args, score, unpack
+from .redis_waitlist import BACKLOGS, FIRST_SLOT, Waitlist, answers, hosts_of
 
-PUT, FINISH, CHANGE = Script("messages", "put"), Script("messages", "finish"), Script("messages", "change")
+FINISH = Script("messages", "finish")
 CLAIM, CLAIM_BACKLOG = Script("messages", "freeing", "claim"), Script("messages", "freeing", "claim_backlog")
 POSTPONE, BURY = Script("messages", "freeing", "postpone"), Script("messages", "freeing", "bury")
-HOLD_BACK, BACKLOGS = Script("messages", "freeing", "hold_back"), Script("messages", "freeing", "backlogs")
+HOLD_BACK = Script("messages", "freeing", "hold_back")
 TAKE_IN = Script("messages", "channel", "take_in")
 HAND_OVER = Script("messages", "freeing", "channel", "hand_over")
 HAND_OVER_CLAIMS = Script("messages", "freeing", "channel", "hand_over_claims")
 
-FIRST_SLOT = 2**43  # scores from here on are a backlog's: ``lua/messages.lua``
-
-_CLOCK_SECONDS = 10.0
-_POLL_SECONDS = 0.1
+CLOCK_SECONDS = 10.0  # how old a server's reading of the clock may get
+POLL_SECONDS = 0.1  # how often a server looks for earlier messages while nobody tells it
 
 
-class Keys(NamedTuple):
-    """Where everything lies. A name begins with "{", so that a layer's flush of ``asgi*`` never meets it."""
-
-    waiting: str
-    keys: str
-    moved: str
-    attempts: str
-    dead: str
-    backlogs: str
-
-    @classmethod
-    def of(cls, prefix: str) -> Keys:
-        return cls(*(f"{{delayserver:{prefix}}}:{name}" for name in cls._fields))
-
-
-class RedisStore(Store):
+class RedisStore(Waitlist):
     """A store on one Redis: a host of the layer's own, or that of `url`, which may be a node of a `cluster`."""
 
     @classmethod
@@ -74,88 +44,12 @@ class RedisStore(Store):
         """One beside each host of the layer, so that what is due goes out in one act on every one of them."""
         if url is not None or options:
             return [cls(layer, url, **options)]
-        return [cls(layer, host) for host in _hosts(layer)]
+        return [cls(layer, host) for host in hosts_of(layer)]
 
-    def __init__(
-        self, layer: LayerSettings, host: object = None, *, cluster: bool = False, clock: Clock | None = None
-    ) -> None:
-        self._link = RedisLink.of(host or _hosts(layer)[0], cluster=cluster)
-        self.place = self._link.place
-        prefix = layer.config.get("prefix", "asgi")
-        self._keys = Keys.of(prefix)
-        self._channel = f"{{delayserver:{prefix}}}:wake"
-        self._store_clock = StoreClock()
-        self._fixed_clock = clock
-        self.clock = clock or self._store_clock
-        self._wake = Wake()
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._claimed = random.randrange(FRACTIONS // 2)  # noqa: S311  to differ from other servers, not to be secret
         self._listener: Listener | None = None
-
-    def __str__(self) -> str:
-        return str(self._link)
-
-    # -- for callers --------------------------------------------------------------------------------------
-
-    def put(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
-        self._refuse_too_many(messages)
-        if not messages:
-            return []
-        with _Translated():
-            return _receipts(self._link.run(PUT, self._keys, self._put(messages, on_conflict)), messages)
-
-    async def aput(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
-        self._refuse_too_many(messages)
-        if not messages:
-            return []
-        with _Translated():
-            reply = await self._link.arun(PUT, self._keys, self._put(messages, on_conflict))
-            return _receipts(reply, messages)
-
-    def cancel(self, named: Sequence[Named]) -> list[bool]:
-        with _Translated():
-            return _answers(self._link.run(CHANGE, self._keys, self._change(named, "")))
-
-    async def acancel(self, named: Sequence[Named]) -> list[bool]:
-        with _Translated():
-            return _answers(await self._link.arun(CHANGE, self._keys, self._change(named, "")))
-
-    def reschedule(self, named: Named, due: int) -> bool:
-        with _Translated():
-            return _answers(self._link.run(CHANGE, self._keys, self._change([named], due)))[0]
-
-    async def areschedule(self, named: Named, due: int) -> bool:
-        with _Translated():
-            return _answers(await self._link.arun(CHANGE, self._keys, self._change([named], due)))[0]
-
-    def read_clock(self) -> Clock:
-        if self._fixed_clock is None and self._store_clock.stale:
-            with _Translated():
-                self._link.learn(self._store_clock, self._keys.waiting)
-        return self.clock
-
-    async def aread_clock(self) -> Clock:
-        if self._fixed_clock is None and self._store_clock.stale:
-            with _Translated():
-                await self._link.alearn(self._store_clock, self._keys.waiting)
-        return self.clock
-
-    def _refuse_too_many(self, messages: Sequence[Waiting]) -> None:
-        if len(messages) > MAX_BATCH:
-            raise ValueError(f"expected at most {MAX_BATCH} messages in one put, got {len(messages)}")
-
-    def _put(self, messages: Sequence[Waiting], on_conflict: OnConflict) -> list[Any]:
-        args: list[Any] = [self._channel, on_conflict]
-        for message in messages:
-            args += put_args(message)
-        return args
-
-    def _change(self, named: Sequence[Named], due: int | str) -> list[Any]:
-        args: list[Any] = [self._channel, due]
-        for name in named:
-            args += ("id", pack_id(name.id)) if name.id is not None else ("key", name.key or "")
-        return args
-
-    # -- for the server's loops ---------------------------------------------------------------------------
 
     async def open(self, home: str = "") -> None:
         self._wake.bind()
@@ -228,20 +122,15 @@ class RedisStore(Store):
         first = await self._head()
         return first if first is not None and first < FIRST_SLOT else None
 
-    async def _head(self) -> int | None:
-        first = await self._link.here.ask("ZRANGE", self._keys.waiting, 0, 0, "WITHSCORES")
-        score = float(first[1]) if first else math.inf
-        return math.ceil(score) if math.isfinite(score) else None
-
     async def _keep_clock_fresh(self) -> None:
-        if self._fixed_clock is None and self._store_clock.age > _CLOCK_SECONDS:
+        if self._fixed_clock is None and self._store_clock.age > CLOCK_SECONDS:
             await self._link.alearn(self._store_clock, self._keys.waiting)
 
     async def earlier(self) -> None:
         """Nobody may tell us while the listener is down: then it is time to look again and again."""
         told = self._listener is not None and self._listener.hears
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if told else _POLL_SECONDS):
+            async with asyncio.timeout(None if told else POLL_SECONDS):
                 await self._wake.wait()
 
     async def take_in(self, channel_key: str, arrivals: Sequence[Arrival]) -> int:
@@ -286,46 +175,4 @@ class RedisStore(Store):
         return claims
 
     async def _act(self, script: Script, args: list[Any]) -> list[bool]:
-        return _answers(await self._link.arun(script, self._keys, args))
-
-    # -- for people ---------------------------------------------------------------------------------------
-
-    async def count(self) -> int:
-        return int(await self._link.here.ask("ZCARD", self._keys.waiting))
-
-    async def first_due(self) -> int | None:
-        held_back = [int(due) for _, due in await self._link.arun(BACKLOGS, self._keys, ())]
-        head = await self._head()
-        return min(held_back if head is None or head >= FIRST_SLOT else [head, *held_back], default=None)
-
-    async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        newest = await self._link.here.ask("ZREVRANGEBYSCORE", self._keys.dead, "+inf", "-inf", "LIMIT", 0, limit)
-        return [unpack_letter(raw) for raw in newest]
-
-
-class _Translated:
-    """Redis's errors as ours, where a caller's code meets them."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (RedisError, OSError)):
-            raise StoreUnavailable(f"the Redis store did not answer ({type(error).__name__}): {error}") from error
-
-
-def _hosts(layer: LayerSettings) -> Sequence[Any]:
-    return layer.config.get("hosts") or ["redis://localhost:6379"]
-
-
-def _receipts(reply: Any, messages: Sequence[Waiting]) -> list[Receipt]:
-    if isinstance(reply, int):
-        raise KeyTaken(f"a message with key {messages[reply].key!r} is waiting already")
-    return [
-        Receipt(message.id, message.due, True) if kept == 1 else Receipt(unpack_id(kept[0]), int(kept[1]), False)
-        for message, kept in zip(messages, reply, strict=True)
-    ]
-
-
-def _answers(reply: Sequence[int]) -> list[bool]:
-    return [answer == 1 for answer in reply]
+        return answers(await self._link.arun(script, self._keys, args))

@@ -1,0 +1,163 @@
+"""The sorted set as callers and people see it: they put, cancel, move, count, and ask what is there."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..clock import Clock, StoreClock
+from ..conf import LayerSettings
+from ..errors import KeyTaken, StoreUnavailable
+from ..message import DeadLetter, OnConflict, Receipt, Waiting
+from ..redis_link import RedisError, RedisLink, Script
+from .base import MAX_BATCH, Named, Store, Wake
+from .redis_members import pack_id, put_args, unpack_id, unpack_letter
+
+PUT, CHANGE = Script("messages", "put"), Script("messages", "change")
+BACKLOGS = Script("messages", "freeing", "backlogs")
+FIRST_SLOT = 2**43  # scores from here on are a backlog's: ``lua/messages.lua``
+
+
+class Keys(NamedTuple):
+    """Where everything lies. A name begins with "{", so that a layer's flush of ``asgi*`` never meets it."""
+
+    waiting: str
+    keys: str
+    moved: str
+    attempts: str
+    dead: str
+    backlogs: str
+
+    @classmethod
+    def of(cls, prefix: str) -> Keys:
+        return cls(*(f"{{delayserver:{prefix}}}:{name}" for name in cls._fields))
+
+
+class Waitlist(Store, ABC):
+    """What `RedisStore` has for every thread and event loop."""
+
+    def __init__(
+        self, layer: LayerSettings, host: object = None, *, cluster: bool = False, clock: Clock | None = None
+    ) -> None:
+        self._link = RedisLink.of(host or hosts_of(layer)[0], cluster=cluster)
+        self.place = self._link.place
+        prefix = layer.config.get("prefix", "asgi")
+        self._keys = Keys.of(prefix)
+        self._channel = f"{{delayserver:{prefix}}}:wake"
+        self._store_clock = StoreClock()
+        self._fixed_clock = clock
+        self.clock = clock or self._store_clock
+        self._wake = Wake()
+
+    def __str__(self) -> str:
+        return str(self._link)
+
+    # -- for callers --------------------------------------------------------------------------------------
+
+    def put(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
+        self._refuse_too_many(messages)
+        if not messages:
+            return []
+        with _Translated():
+            return _receipts(self._link.run(PUT, self._keys, self._put(messages, on_conflict)), messages)
+
+    async def aput(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
+        self._refuse_too_many(messages)
+        if not messages:
+            return []
+        with _Translated():
+            reply = await self._link.arun(PUT, self._keys, self._put(messages, on_conflict))
+            return _receipts(reply, messages)
+
+    def cancel(self, named: Sequence[Named]) -> list[bool]:
+        with _Translated():
+            return answers(self._link.run(CHANGE, self._keys, self._change(named, "")))
+
+    async def acancel(self, named: Sequence[Named]) -> list[bool]:
+        with _Translated():
+            return answers(await self._link.arun(CHANGE, self._keys, self._change(named, "")))
+
+    def reschedule(self, named: Named, due: int) -> bool:
+        with _Translated():
+            return answers(self._link.run(CHANGE, self._keys, self._change([named], due)))[0]
+
+    async def areschedule(self, named: Named, due: int) -> bool:
+        with _Translated():
+            return answers(await self._link.arun(CHANGE, self._keys, self._change([named], due)))[0]
+
+    def read_clock(self) -> Clock:
+        if self._fixed_clock is None and self._store_clock.stale:
+            with _Translated():
+                self._link.learn(self._store_clock, self._keys.waiting)
+        return self.clock
+
+    async def aread_clock(self) -> Clock:
+        if self._fixed_clock is None and self._store_clock.stale:
+            with _Translated():
+                await self._link.alearn(self._store_clock, self._keys.waiting)
+        return self.clock
+
+    def _refuse_too_many(self, messages: Sequence[Waiting]) -> None:
+        if len(messages) > MAX_BATCH:
+            raise ValueError(f"expected at most {MAX_BATCH} messages in one put, got {len(messages)}")
+
+    def _put(self, messages: Sequence[Waiting], on_conflict: OnConflict) -> list[Any]:
+        args: list[Any] = [self._channel, on_conflict]
+        for message in messages:
+            args += put_args(message)
+        return args
+
+    def _change(self, named: Sequence[Named], due: int | str) -> list[Any]:
+        args: list[Any] = [self._channel, due]
+        for name in named:
+            args += ("id", pack_id(name.id)) if name.id is not None else ("key", name.key or "")
+        return args
+
+    # -- for people ---------------------------------------------------------------------------------------
+
+    async def count(self) -> int:
+        return int(await self._link.here.ask("ZCARD", self._keys.waiting))
+
+    async def first_due(self) -> int | None:
+        held_back = [int(due) for _, due in await self._link.arun(BACKLOGS, self._keys, ())]
+        head = await self._head()
+        return min(held_back if head is None or head >= FIRST_SLOT else [head, *held_back], default=None)
+
+    async def dead_letters(self, limit: int) -> list[DeadLetter]:
+        newest = await self._link.here.ask("ZREVRANGEBYSCORE", self._keys.dead, "+inf", "-inf", "LIMIT", 0, limit)
+        return [unpack_letter(raw) for raw in newest]
+
+    async def _head(self) -> int | None:
+        first = await self._link.here.ask("ZRANGE", self._keys.waiting, 0, 0, "WITHSCORES")
+        score = float(first[1]) if first else math.inf
+        return math.ceil(score) if math.isfinite(score) else None
+
+
+class _Translated:
+    """Redis's errors as ours, where a caller's code meets them."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (RedisError, OSError)):
+            raise StoreUnavailable(f"the Redis store did not answer ({type(error).__name__}): {error}") from error
+
+
+def hosts_of(layer: LayerSettings) -> Sequence[Any]:
+    return layer.config.get("hosts") or ["redis://localhost:6379"]
+
+
+def _receipts(reply: Any, messages: Sequence[Waiting]) -> list[Receipt]:
+    if isinstance(reply, int):
+        raise KeyTaken(f"a message with key {messages[reply].key!r} is waiting already")
+    return [
+        Receipt(message.id, message.due, True) if kept == 1 else Receipt(unpack_id(kept[0]), int(kept[1]), False)
+        for message, kept in zip(messages, reply, strict=True)
+    ]
+
+
+def answers(reply: Sequence[int]) -> list[bool]:
+    return [answer == 1 for answer in reply]

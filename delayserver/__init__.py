@@ -14,7 +14,8 @@ How a message travels, and so the order in which to read:
 =====================  ====================================================================
 
 Beside the way: `errors`, `clock`, `backoff` (`Retry`), `events` (every line of the log), `conf` (every setting),
-`redis_hosts`, `redis_link`, `redis_listener` (connections and Lua).
+`redis_hosts`,
+`redis_connections`, `redis_link`, `redis_listener` (the way to Redis, and Lua).
 """
 
 from __future__ import annotations

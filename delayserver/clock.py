@@ -62,6 +62,10 @@ class StoreClock:
         return ticks()
 
     @property
+    def is_read(self) -> bool:
+        return self._behind is not None
+
+    @property
     def stale(self) -> bool:
         """Whether it is time for another reading."""
         return self.age > self.FRESH_SECONDS

@@ -16,12 +16,8 @@ import redis.cluster
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from .clock import StoreClock
-from .redis_hosts import COMMAND_SECONDS, MAX_CONNECTIONS, Host, close_pool, decode_host, describe, new_pool, place_of
-
-try:
-    from hiredis import pack_command as _pack
-except ImportError:
-    _pack = None  # type: ignore[assignment]
+from .redis_connections import LoopConnections, ThreadConnections
+from .redis_hosts import COMMAND_SECONDS, Host, decode_host, describe, place_of
 
 __all__ = ["ChannelFormat", "RedisError", "RedisLink", "ResponseError", "Script"]
 
@@ -51,74 +47,20 @@ class Script:
 
 
 TIME = Script("time")
-SWEEP_SECONDS = 1.0
 
 
-class Connections:
-    """The connections of one event loop to one Redis.
-
-    redis-py's own client does the same, but takes much longer for it: its pool, its timers around each half of a
-    command and its metrics cost more than a command of ours takes in Redis.
-    """
+class ClusterClient:
+    """A redis-py client of a Redis Cluster, which finds the node that has a command's keys."""
 
     def __init__(self, host: Host) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._pool = new_pool(host, redis.asyncio, socket_timeout=None)  # who is too slow is told by `_sweep`
-        self._idle: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
-        self._made = 0
-        self._asked: dict[Any, float] = {}  # the connections in use, and since when
-        self._sweeping: asyncio.TimerHandle | None = None
+        self._client = _cluster(host, redis)
 
-    async def ask(self, *command: Any) -> Any:
-        """Redis's reply, in bytes; `ResponseError`, or another `RedisError` or `OSError` where there was none."""
-        connection = await self._take()
-        try:
-            if not connection.is_connected:
-                async with asyncio.timeout(COMMAND_SECONDS):
-                    await connection.connect()
-            self._asked[connection] = self._loop.time()
-            if self._sweeping is None:
-                self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
-            packed = [_pack(command)] if _pack is not None else connection.pack_command(*command)
-            await connection.send_packed_command(packed, check_health=False)
-            return await connection.read_response()
-        except ResponseError:
-            raise
-        except BaseException:
-            await connection.disconnect(nowait=True)  # a reply may still come
-            raise
-        finally:
-            self._asked.pop(connection, None)
-            self._idle.put_nowait(connection)
-
-    async def _take(self) -> Any:
-        """One that is idle, or a new one; when there are too many, the next that becomes idle."""
-        if self._idle.empty() and self._made < MAX_CONNECTIONS:
-            self._made += 1
-            return self._pool.make_connection()
-        connection = await self._idle.get()
-        if connection.is_connected and connection._reader.at_eof():  # Redis has closed it meanwhile
-            await connection.disconnect(nowait=True)
-        return connection
-
-    def _sweep(self) -> None:
-        """Cut off what has waited too long for a reply: one timer for all, since a timer for each command is dear."""
-        for connection, since in self._asked.items():
-            if self._loop.time() - since > COMMAND_SECONDS and connection._writer is not None:
-                connection._writer.transport.abort()
-        self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep) if self._asked else None
-
-    async def aclose(self) -> None:
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        while not self._idle.empty():
-            await self._idle.get_nowait().disconnect()
-        self._made = 0
-        await close_pool(self._pool)
+    def ask(self, *command: Any) -> Any:
+        return self._client.execute_command(*command)
 
 
-class ClusterConnections:
-    """As `Connections`, for a Redis Cluster; redis-py finds the node that has a command's keys."""
+class AsyncClusterClient:
+    """As `ClusterClient`, for one event loop."""
 
     def __init__(self, host: Host) -> None:
         self._client = _cluster(host, redis.asyncio)
@@ -144,8 +86,8 @@ class RedisLink:
     def __init__(self, host: Host, *, cluster: bool = False) -> None:
         self.host, self._cluster = host, cluster
         self.place = None if cluster else place_of(host)
-        self._sync: Any = None
-        self._async: dict[asyncio.AbstractEventLoop, Connections | ClusterConnections] = {}
+        self._sync: ThreadConnections | ClusterClient | None = None
+        self._async: dict[asyncio.AbstractEventLoop, LoopConnections | AsyncClusterClient] = {}
 
     @classmethod
     def of(cls, entry: object, *, cluster: bool = False) -> RedisLink:
@@ -158,18 +100,17 @@ class RedisLink:
     # -- from any thread ----------------------------------------------------------------------------------
 
     @property
-    def sync(self) -> Any:
-        if self._sync is None and self._cluster:
-            self._sync = _cluster(self.host, redis)
-        elif self._sync is None:
-            self._sync = redis.Redis.from_pool(new_pool(self.host, redis))
+    def sync(self) -> ThreadConnections | ClusterClient:
+        """Those of this process's threads."""
+        if self._sync is None:
+            self._sync = ClusterClient(self.host) if self._cluster else ThreadConnections(self.host)
         return self._sync
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         try:
-            return self.sync.evalsha(script.sha, len(keys), *keys, *args)
+            return self.sync.ask("EVALSHA", script.sha, len(keys), *keys, *args)
         except NoScriptError:
-            return self.sync.eval(script.source, len(keys), *keys, *args)
+            return self.sync.ask("EVAL", script.source, len(keys), *keys, *args)
 
     def learn(self, clock: StoreClock, key: str) -> None:
         """One reading of the clock of the server that has `key`."""
@@ -180,12 +121,12 @@ class RedisLink:
     # -- from an event loop -------------------------------------------------------------------------------
 
     @property
-    def here(self) -> Connections | ClusterConnections:
+    def here(self) -> LoopConnections | AsyncClusterClient:
         """Those of the running event loop: connections belong to one, and go with it."""
         loop = asyncio.get_running_loop()
         connections = self._async.get(loop)
         if connections is None:
-            connections = ClusterConnections(self.host) if self._cluster else Connections(self.host)
+            connections = AsyncClusterClient(self.host) if self._cluster else LoopConnections(self.host)
             self._async[loop] = connections
             # As channels_redis does: a loop that ends (async_to_sync makes one a call) takes its connections along.
             loop.close = functools.partial(self._close_with, loop, loop.close)  # type: ignore[method-assign]

@@ -134,7 +134,7 @@ class RedisStore(Waitlist):
                 await self._wake.wait()
 
     async def take_in(self, channel_key: str, arrivals: Sequence[Arrival]) -> int:
-        args: list[Any] = [self._channel, MAX_DEAD_LETTERS]
+        args: list[Any] = [self._channel, self.clock.now(), MAX_DEAD_LETTERS]
         for token, message, on_conflict in arrivals:
             if isinstance(message, DeadLetter):
                 args += (token, "dead", message.at, "", "", 0, pack_letter(message))

@@ -104,13 +104,17 @@ class Waitlist(Store, ABC):
             raise ValueError(f"expected at most {MAX_BATCH} messages in one put, got {len(messages)}")
 
     def _put(self, messages: Sequence[Waiting], on_conflict: OnConflict) -> list[Any]:
-        args: list[Any] = [self._channel, on_conflict]
+        args: list[Any] = [self._channel, self._now(), on_conflict]
         for message in messages:
             args += put_args(message)
         return args
 
+    def _now(self) -> int:
+        """The present as far as it is known: callers may put without having read the clock."""
+        return self.clock.now() if self._fixed_clock or self._store_clock.is_read else 0
+
     def _change(self, named: Sequence[Named], due: int | str) -> list[Any]:
-        args: list[Any] = [self._channel, due]
+        args: list[Any] = [self._channel, self._now(), due]
         for name in named:
             args += ("id", pack_id(name.id)) if name.id is not None else ("key", name.key or "")
         return args

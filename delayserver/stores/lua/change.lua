@@ -1,7 +1,7 @@
--- ARGV wake channel, due or '' to cancel, then for each: 'id' or 'key', which -> for each whether it was waiting
-local due = ARGV[2]
+-- ARGV wake channel, now, due or '' to cancel, then for each: 'id' or 'key', which -> for each whether it was waiting
+local due = ARGV[3]
 local changed = {}
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   local id = ARGV[i + 1]
   if ARGV[i] == 'key' then id = redis.call('HGET', keys, id) end
   local member, _, backlog = nil, nil, nil
@@ -9,7 +9,7 @@ for i = 3, #ARGV, 2 do
   if member and due ~= '' then
     redis.call('ZADD', waiting, due, member)
     move(id, due)
-    wake(ARGV[1], member, 1)
+    wake(ARGV[1], member, 1, ARGV[2])
   elseif member then
     local _, _, _, key = parse(member)
     remove(id, member)

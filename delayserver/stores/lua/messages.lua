@@ -183,11 +183,13 @@ local function put(on_conflict, due, id, key, spent, member)
   return 1
 end
 
--- Tell the servers, if this member is now one of the first that wait. A user without the right to publish still stores:
--- servers look now and then.
-local function wake(channel, member, first)
+-- Tell the servers, if this member is now one of the first that wait; or if something is overdue, for then they may not
+-- know of it. A user without the right to publish still stores: servers look now and then.
+local function wake(channel, member, first, now)
   local rank = redis.call('ZRANK', waiting, member)
-  if rank and rank < first then redis.pcall('PUBLISH', channel, '') end
+  if rank and (rank < first or redis.call('ZCOUNT', waiting, '-inf', now) > 0) then
+    redis.pcall('PUBLISH', channel, '')
+  end
 end
 
 local function holds(generation, member)

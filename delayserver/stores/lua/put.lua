@@ -1,22 +1,22 @@
--- ARGV wake channel, on_conflict, then for each message: due id key spent member
+-- ARGV wake channel, now, on_conflict, then for each message: due id key spent member
 -- -> for each 1, or {id, due} of what was kept in its place; or the position of the first message whose key is taken
-local on_conflict = ARGV[2]
+local on_conflict = ARGV[3]
 if on_conflict == 'error' then
   local holders = {}
-  for i = 3, #ARGV, 5 do
+  for i = 4, #ARGV, 5 do
     local id, key = ARGV[i + 1], ARGV[i + 2]
     if key ~= '' and not redis.call('ZSCORE', waiting, ARGV[i + 4]) then
       local held = holders[key] or redis.call('HGET', keys, key)
-      if held and held ~= id and (holders[key] or find(held)) then return (i - 3) / 5 end
+      if held and held ~= id and (holders[key] or find(held)) then return (i - 4) / 5 end
       holders[key] = id
     end
   end
 end
 local receipts, first = {}, nil
-for i = 3, #ARGV, 5 do
+for i = 4, #ARGV, 5 do
   local receipt = put(on_conflict, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
   receipts[#receipts + 1] = receipt
   if receipt == 1 and (not first or tonumber(ARGV[i]) < tonumber(ARGV[first])) then first = i end
 end
-if first then wake(ARGV[1], ARGV[first + 4], #receipts) end
+if first then wake(ARGV[1], ARGV[first + 4], #receipts, ARGV[2]) end
 return receipts

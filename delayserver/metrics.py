@@ -30,11 +30,12 @@ class ServerCollector(Collector):
         for name, value in sorted(counts.items()):
             events.add_metric([name], value)
         yield events
-        waiting, overdue = asyncio.run_coroutine_threadsafe(self._server.health(), self._loop).result(SCRAPE_SECONDS)
-        yield GaugeMetricFamily("delayserver_waiting", "Messages that wait or are claimed", value=waiting)
+        health = asyncio.run_coroutine_threadsafe(self._server.health(), self._loop).result(SCRAPE_SECONDS)
+        yield GaugeMetricFamily("delayserver_waiting", "Messages that wait or are claimed", value=health.waiting)
         yield GaugeMetricFamily(
-            "delayserver_oldest_overdue_seconds", "How long the oldest message is overdue", value=overdue
+            "delayserver_oldest_overdue_seconds", "How long the oldest message is overdue", value=health.overdue
         )
+        yield GaugeMetricFamily("delayserver_stores_away", "Stores that do not answer", value=health.away)
 
 
 def serve(server: DelayServer, port: int) -> None:

@@ -83,7 +83,7 @@ class LoopConnections:
         self._loop = asyncio.get_running_loop()
         self._pool = new_pool(host, redis.asyncio, socket_timeout=None)  # who is too slow is told by `_sweep`
         self._idle: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
-        self._made = 0
+        self._made, self._closed = 0, False
         self._asked: dict[Any, float] = {}  # the connections in use, and since when
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -106,6 +106,8 @@ class LoopConnections:
             raise
         finally:
             self._asked.pop(connection, None)
+            if self._closed:
+                await connection.disconnect(nowait=True)
             self._idle.put_nowait(connection)
 
     async def _take(self) -> Any:
@@ -113,7 +115,11 @@ class LoopConnections:
         if self._idle.empty() and self._made < MAX_CONNECTIONS:
             self._made += 1
             return self._pool.make_connection()
-        connection = await self._idle.get()
+        if self._idle.empty():
+            async with asyncio.timeout(COMMAND_SECONDS):
+                connection = await self._idle.get()
+        else:
+            connection = self._idle.get_nowait()
         if connection.is_connected and connection._reader.at_eof():  # Redis has closed it meanwhile
             await connection.disconnect(nowait=True)
         return connection
@@ -126,9 +132,10 @@ class LoopConnections:
         self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep) if self._asked else None
 
     async def aclose(self) -> None:
-        if self._sweeping is not None:
+        """Those in use are closed when they have their reply."""
+        self._closed = True
+        if self._sweeping is not None and not self._asked:
             self._sweeping.cancel()
         while not self._idle.empty():
             await self._idle.get_nowait().disconnect()
-        self._made = 0
         await close_pool(self._pool)

@@ -6,8 +6,8 @@ import asyncio
 import functools
 import hashlib
 import importlib.resources
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import redis
 import redis.asyncio
@@ -18,6 +18,8 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from .clock import StoreClock
 from .redis_connections import LoopConnections, ThreadConnections
 from .redis_hosts import COMMAND_SECONDS, Host, decode_host, describe, place_of
+
+T = TypeVar("T")
 
 __all__ = ["ChannelFormat", "RedisError", "RedisLink", "ResponseError", "Script"]
 
@@ -47,6 +49,20 @@ class Script:
 
 
 TIME = Script("time")
+
+
+def parts(found: Sequence[T], number: int, size: int, size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """In lists of at most `number`, each of at most `size` bytes, or one alone: so that no script runs long."""
+    part: list[T] = []
+    total = 0
+    for one in found:
+        total += size_of(one)
+        if part and (len(part) == number or total > size):
+            yield part
+            part, total = [], size_of(one)
+        part.append(one)
+    if part:
+        yield part
 
 
 class ClusterClient:

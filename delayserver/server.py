@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .conf import get_layer_settings, get_settings
 from .events import STARTED, STOPPED, emit
@@ -19,6 +19,14 @@ from .stores import get_stores
 from .stores.base import Store
 
 STOP_SECONDS = 3.0  # what is in hand may take that long; then claims run out by themselves
+
+
+class Health(NamedTuple):
+    """How many messages wait, for how many seconds the oldest of them is overdue, and how many stores are away."""
+
+    waiting: int
+    overdue: float
+    away: int
 
 
 class DelayServer:
@@ -52,14 +60,18 @@ class DelayServer:
         """Finish what is in hand, then let `run` return."""
         self._stop.set()
 
-    async def health(self) -> tuple[int, float]:
-        """How many messages wait, and for how many seconds the oldest of them has been overdue."""
-        waiting, overdue = 0, 0.0
+    async def health(self) -> Health:
+        """How things stand, as far as the stores answer."""
+        waiting, overdue, away = 0, 0.0, 0
         for store in self.stores:
-            due = await store.first_due()
+            try:
+                due, number = await store.first_due(), await store.count()
+            except Exception:  # noqa: BLE001  whatever it is, the others still count
+                away += 1
+                continue
             overdue = max(overdue, 0.0 if due is None else (store.clock.now() - due) / 1000)
-            waiting += await store.count()
-        return waiting, overdue
+            waiting += number
+        return Health(waiting, overdue, away)
 
     async def run(self) -> None:
         """Run until `stop`. No error of a store or the layer ends it."""

@@ -81,6 +81,7 @@ class Inbox(ABC):
 
     place: str | None = None  # the server and database the channel lies on, as `Store.place`
     key: str = ""  # its key there
+    taking_key: str = ""  # and that of who has claimed what on it
 
     @abstractmethod
     async def open(self, wake: Callable[[], None]) -> None:
@@ -93,6 +94,9 @@ class Inbox(ABC):
     @abstractmethod
     async def discard(self, arrived: Sequence[Arrived]) -> None:
         """On the channel -> gone."""
+
+    async def leave(self, arrived: Sequence[Arrived]) -> None:
+        """On the channel -> on the channel, and not read again for a while: it cannot be stored at present."""
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from ..clock import StoreClock, monotonic
 from ..events import UNKNOWN_LAYER, emit
 from ..message import Target
-from ..redis_link import ChannelFormat, RedisLink, Script
+from ..redis_link import ChannelFormat, RedisLink, Script, parts
 from .base import Delivered, Delivery, Failed, Full, Inbox, Late, Outcome, Placed, Refused
 from .channels_redis_codec import Codec
 from .channels_redis_inbox import RedisInbox
@@ -26,7 +26,7 @@ from .generic import GenericLayer
 KNOWN_VERSIONS = ("4.2.", "4.3.")
 DELIVER, MEMBERS = Script("channel", "deliver"), Script("members")
 MAX_BATCH = 500  # of one script's messages, so that none runs long
-MAX_BATCH_BYTES = 4_194_304  # and of their bytes
+MAX_BATCH_BYTES = 1_048_576  # and of their bytes
 AVOID_SECONDS = 1.0  # how long a host that failed gets only what must go through it
 
 
@@ -155,14 +155,18 @@ class RedisLayer(GenericLayer):
     async def _clock(self, host: int) -> StoreClock:
         clock = self._clocks[host]
         if clock.stale:
-            await self._links[host].alearn(clock, self._layer.prefix)
+            try:
+                await self._links[host].alearn(clock, self._layer.prefix)
+            except Exception:
+                self._avoid[host] = monotonic() + AVOID_SECONDS
+                raise
         return clock
 
     async def _put(self, host: int, placed: Sequence[Placed], until: int) -> list[Outcome]:
         """On channels of one host; what follows a failure is not tried."""
         outcomes: list[Outcome] = []
         self._avoid[host] = inf  # until it answers
-        for part in _parts(placed):
+        for part in parts(placed, MAX_BATCH, MAX_BATCH_BYTES, _size):
             try:
                 outcomes += await self._put_part(host, part, until)
             except Exception as error:  # noqa: BLE001  Redis away, a wrong type, out of memory: all wait
@@ -198,14 +202,5 @@ def _refused(error: Exception) -> Refused:
     return Refused(f"the channel layer refused it: {type(error).__name__}")
 
 
-def _parts(placed: Sequence[Placed]) -> list[list[Placed]]:
-    """Batches of at most `MAX_BATCH`, whose arguments stay within `MAX_BATCH_BYTES`."""
-    parts: list[list[Placed]] = []
-    size = 0
-    for one in placed:
-        size += len(one.member)
-        if not parts or len(parts[-1]) == MAX_BATCH or size > MAX_BATCH_BYTES:
-            parts.append([])
-            size = len(one.member)
-        parts[-1].append(one)
-    return parts
+def _size(placed: Placed) -> int:
+    return len(placed.member)

@@ -13,7 +13,8 @@ from ..redis_listener import Listener
 from .base import Arrived, Inbox
 from .channels_redis_codec import Codec
 
-PEEK, DISCARD, SET_CHANNEL_ASIDE = Script("peek"), Script("channel", "discard"), Script("set_aside")
+PEEK, DISCARD, LEAVE = Script("peek"), Script("channel", "discard"), Script("leave")
+SET_CHANNEL_ASIDE = Script("set_aside")
 MAX_READ_BYTES = 4_194_304  # of one reply
 ENVELOPE_BYTES = 4_096  # what channel, delay, key, retry ... may add to the content
 POLL_SECONDS = 0.05
@@ -31,7 +32,7 @@ class RedisInbox(Inbox):
         if self._codec.crypter or not self._codec.is_msgpack:
             self._max_bytes = 2 * (self._max_bytes + ENVELOPE_BYTES)  # base64, escapes
         self._listener: Listener | None = None
-        self._me, self._taking = os.urandom(8).hex(), f"{{delayserver}}:taking:{self.key}"
+        self._me, self.taking_key = os.urandom(8).hex(), f"{{delayserver}}:taking:{self.key}"
 
     async def open(self, wake: Callable[[], None]) -> None:
         self._listener = Listener(self._link.host, wake, prefix=self.key)
@@ -43,7 +44,9 @@ class RedisInbox(Inbox):
     async def read(self, limit: int, *, claim: bool) -> Sequence[Arrived]:
         bounds = (limit, self._max_bytes, MAX_DEAD_BYTES, MAX_READ_BYTES)
         try:
-            now, found = await self._link.arun(PEEK, [self.key, self._taking], [*bounds, self._me, TAKING_MS * claim])
+            now, found = await self._link.arun(
+                PEEK, [self.key, self.taking_key], [*bounds, self._me, TAKING_MS * claim]
+            )
         except ResponseError as error:
             if "WRONGTYPE" not in str(error):
                 raise
@@ -73,7 +76,10 @@ class RedisInbox(Inbox):
 
     async def discard(self, arrived: Sequence[Arrived]) -> None:
         if arrived:
-            await self._link.arun(DISCARD, [self.key, self._taking], [one.token for one in arrived])
+            await self._link.arun(DISCARD, [self.key, self.taking_key], [one.token for one in arrived])
+
+    async def leave(self, arrived: Sequence[Arrived]) -> None:
+        await self._link.arun(LEAVE, [self.key, self.taking_key], [TAKING_MS, *(one.token for one in arrived)])
 
     async def aclose(self) -> None:
         if self._listener is not None:

@@ -27,7 +27,8 @@ LOOK_SECONDS = 5.0  # the longest sleep: a wake-up can get lost, a look is cheap
 LOCKED_SECONDS = 0.02  # when to ask again for what is due and could not be claimed: somebody's transaction has it
 FAILED_PAUSE_MS = 500
 PATIENCE_SECONDS = 0.02  # how long a batch waits for its slowest lane, before it goes on without
-LOOKS = 16  # backlogs that are looked at before what is newly due has its turn
+LOOKS = 32  # backlogs that are looked at before what is newly due has its turn
+LAST_SECONDS = 2.0  # how long a slow lane may take when the server stops
 HERE = "here"  # the lane of what lies on the store's own server
 
 
@@ -62,10 +63,14 @@ class Dispatch(Loop):
         self._pacing = Pacing()
         self._looked_at = 0  # when the store was last asked for its backlogs
         self._slow: dict[Hashable, asyncio.Task[None]] = {}
+        self._slow_backlogs: dict[Hashable, set[str]] = {}
 
     async def aclose(self) -> None:
+        """What is slow has a little time left; then its claims run out by themselves."""
         if self._slow:
-            await asyncio.wait(self._slow.values())
+            _, late = await asyncio.wait(self._slow.values(), timeout=LAST_SECONDS)
+            for task in late:
+                task.cancel()
 
     async def run_once(self) -> float:
         now = self._store.clock.now()
@@ -76,51 +81,60 @@ class Dispatch(Loop):
         """What the store needs to hand over by itself, where it can."""
         return None if self._host is None else self._layer.format
 
-    def _seconds_until(self, due: int | None) -> float:
+    def _seconds_until(self, due: int | None, now: int) -> float:
         """Until then, or until a backlog is looked at."""
-        instants = [at for at in (due, self._pacing.next_at()) if at is not None]
+        instants = [at for at in (due, self._pacing.next_at(now)) if at is not None]
         return min([LOOK_SECONDS, *map(self._store.clock.seconds_until, instants)])
 
     # -- taking -------------------------------------------------------------------------------------------
 
     async def _hand_over(self, now: int) -> float:
         """The store does it, and claims what takes more."""
-        looked_at = self._pacing.due(now)[:BATCH]
-        work = await self._store.hand_over(self._format, now, BATCH, self._lease, looked_at)
+        work = await self._store.hand_over(self._format, now, BATCH, self._lease, self._to_look_at(now))
         for name, number in work.backlogs.items():
-            if not number and (name in looked_at or name not in self._pacing):
+            if number == 0 or name not in self._pacing:
                 emit(CHANNEL_FULL, of=name, target=name)
         self._pacing.learn(work.backlogs, now)
-        for name in looked_at:
-            self._pacing.went_out(name, work.backlogs.get(name, 0), now)
         count(HANDED_OVER, work.handed)
-        if work.claims:
-            await self._deliver(work.claims, now)
-            return 0
-        return self._seconds_until(work.next_due)
+        returned = await self._deliver(work.claims, now)
+        for name, number in work.backlogs.items():
+            if number >= 0:
+                self._pacing.went_out(name, number - returned[name], now)
+        return 0 if work.claims else self._seconds_until(work.next_due, now)
 
     async def _claim(self, now: int) -> float:
         """As `_hand_over`, where the store can only claim."""
-        if now - self._looked_at >= LOOK_SECONDS * 1000:
+        if not 0 <= now - self._looked_at < LOOK_SECONDS * 1000:
             self._pacing.learn(await self._store.backlogs(), now)
             self._looked_at = now
         claims: list[Claim] = []
         taken: dict[str, int] = {}
-        for name in self._pacing.due(now)[:LOOKS]:
-            found = await self._store.claim_backlog(name, now, min(self._pacing.window(name), BATCH), self._lease)
+        for name in self._to_look_at(now):
+            room = BATCH // 2 - len(claims)  # the other half is for what is newly due
+            if room <= 0:
+                break
+            found = await self._store.claim_backlog(name, now, min(self._pacing.window(name), room), self._lease)
             if found:
                 taken[name] = len(found)
                 claims += found
             else:
                 self._pacing.drop(name)
-        claims += await self._store.claim(now, BATCH, self._lease, full=self._pacing.names)
+        claims += await self._store.claim(now, BATCH - len(claims), self._lease, full=self._pacing.names)
         returned = await self._deliver(claims, now)
         for name, number in taken.items():
             self._pacing.went_out(name, number - returned[name], now)
         if claims:
             return 0
         due = await self._store.next_due()
-        return LOCKED_SECONDS if due is not None and due <= now else self._seconds_until(due)
+        return LOCKED_SECONDS if due is not None and due <= now else self._seconds_until(due, now)
+
+    def _to_look_at(self, now: int) -> list[str]:
+        """The backlogs whose time has come; not those of a lane that is slow, which would only come back."""
+        names = self._pacing.due(now)[:LOOKS]
+        slow = set().union(*self._slow_backlogs.values())
+        for name in slow.intersection(names):
+            self._pacing.went_out(name, 0, now)
+        return [name for name in names if name not in slow]
 
     # -- delivering ---------------------------------------------------------------------------------------
 
@@ -137,9 +151,10 @@ class Dispatch(Loop):
                 self._hold_back(claim, now, settlement)
             else:
                 lanes.setdefault(lane, []).append((claim, delivery))
-        if lanes:
-            await self._deliver_lanes(lanes, now, settlement)
+        error = await self._deliver_lanes(lanes, now, settlement) if lanes else None
         await self._settle(settlement, now)
+        if error is not None:
+            raise error
         return Counter(name for _, name in settlement.behind)
 
     def _delivery(self, claim: Claim, now: int, settlement: Settlement) -> Delivery | None:
@@ -163,16 +178,27 @@ class Dispatch(Loop):
             return HERE
         return self._layer.lane(target)
 
-    async def _deliver_lanes(self, lanes: Mapping[Hashable, Batch], now: int, settlement: Settlement) -> None:
-        """Side by side; a lane that is not done soon is left to itself. Nothing goes out once the claims run out."""
+    async def _deliver_lanes(
+        self, lanes: Mapping[Hashable, Batch], now: int, settlement: Settlement
+    ) -> BaseException | None:
+        """Side by side; a lane that is not done soon is left to itself. Nothing goes out once the claims run out.
+
+        Returns the error of the store's own lane, where it had one: its claims run out.
+        """
         until = ticks() + (now + self._lease - self._store.clock.now()) * NANOSECONDS_PER_MS
         tasks = {lane: asyncio.create_task(self._outcomes(lane, batch, now, until)) for lane, batch in lanes.items()}
         await asyncio.wait(tasks.values(), timeout=PATIENCE_SECONDS)
+        error = None
         for lane, task in tasks.items():
-            if task.done():
-                self._decide(lanes[lane], task.result(), now, settlement)
-            else:
+            if not task.done():
                 self._slow[lane] = asyncio.create_task(self._settle_late(lane, lanes[lane], task, now))
+                targets = {claim.message.target for claim, _ in lanes[lane]}
+                self._slow_backlogs[lane] = {self._layer.backlog_of(target) for target in targets}
+            elif task.exception() is not None:
+                error = task.exception()
+            else:
+                self._decide(lanes[lane], task.result(), now, settlement)
+        return error
 
     async def _settle_late(
         self, lane: Hashable, batch: Batch, task: asyncio.Task[list[Outcome | Settled]], now: int
@@ -184,7 +210,7 @@ class Dispatch(Loop):
         except Exception as error:  # noqa: BLE001  the claims run out, and all of it is due again
             emit(LOOP_FAILED, of=self.name, error=error, loop=self.name, seconds=self._lease / 1000)
         finally:
-            del self._slow[lane]
+            del self._slow[lane], self._slow_backlogs[lane]
             self.wake()
 
     async def _outcomes(self, lane: Hashable, batch: Batch, now: int, until: int) -> list[Outcome | Settled]:

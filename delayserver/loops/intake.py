@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ..clock import Clock
 from ..errors import InvalidMessage
-from ..events import REFUSED, TAKEN_IN, count, emit, payload
+from ..events import LOOP_FAILED, REFUSED, TAKEN_IN, count, emit, payload
 from ..layers.base import Arrived, Inbox, Layer
 from ..message import DeadLetter, Message, OnConflict, Waiting, derived_id, new_id, parse
 from ..stores import Stores
@@ -15,6 +14,7 @@ from ..stores.base import Arrival, Store
 from .base import Loop
 
 BATCH = 100
+LEAVE_SECONDS = 10.0  # how long what another host cannot take is left alone
 
 
 class Intake(Loop):
@@ -42,34 +42,66 @@ class Intake(Loop):
         await self._inbox.aclose()
 
     async def run_once(self) -> float:
-        arrived = await self._inbox.read(BATCH, claim=not self._shares)
+        claim = not self._shares or len(self._stores) > 1
+        arrived = await self._inbox.read(BATCH, claim=claim)
         if not arrived:
             return self._inbox.poll_seconds()
-        here: list[tuple[Arrived, Arrival]] = []
-        elsewhere: dict[Store, list[tuple[Arrived, Arrival]]] = {}
+        piles: dict[Store, list[tuple[Arrived, Message | str]]] = {self._store: []}
         for one in arrived:
-            store, arrival = await self._resolve(one)
-            pile = here if store is self._store else elsewhere.setdefault(store, [])
-            pile.append((one, arrival))
+            message = self._parse(one)
+            store = self._store if isinstance(message, str) else self._store_for(message)
+            piles.setdefault(store, []).append((one, message))
+        here = piles.pop(self._store)
         if here:
-            await self._keep(here)
-        for store, found in elsewhere.items():
-            await self._store_first(store, found)
+            await self._keep(self._store, here)
+        for store, found in piles.items():
+            await self._keep_elsewhere(store, found)
         return 0
 
-    async def _resolve(self, one: Arrived) -> tuple[Store, Arrival]:
-        """Where and what to keep of a message: itself, or a dead letter that says why not."""
+    def _parse(self, one: Arrived) -> Message | str:
+        """The message, or why it is none that we accept."""
         try:
             if one.fault is not None:
                 raise InvalidMessage(one.fault)
             message = parse(one.content)
-            store = self._store_for(message)
-            clock = self._store.clock if store is self._store else await store.aread_clock()
-            return store, Arrival(one.token, self._waiting(message, one, store, clock), message.on_conflict)
+            if message.channel == self._channel:
+                raise InvalidMessage(f"expected a target other than {self._channel} itself")
         except InvalidMessage as error:
-            now = self._store.clock.now()
-            letter = DeadLetter(new_id(now), now, str(error), self._channel, one.raw)
-            return self._store, Arrival(one.token, letter)
+            return str(error)
+        return message
+
+    async def _keep_elsewhere(self, store: Store, found: Sequence[tuple[Arrived, Message | str]]) -> None:
+        """On another host. One that is away holds up nothing but what is meant for it."""
+        try:
+            await store.aread_clock()
+            await self._keep(store, found)
+        except Exception as error:  # noqa: BLE001  no error of another host is ours
+            emit(
+                LOOP_FAILED, of=f"{self.name} to {store}", error=error, loop=f"intake to {store}", seconds=LEAVE_SECONDS
+            )
+            await self._inbox.leave([one for one, _ in found])
+
+    async def _keep(self, store: Store, found: Sequence[tuple[Arrived, Message | str]]) -> None:
+        arrivals = [self._resolve(one, message, store) for one, message in found]
+        if self._shares and store is self._store:
+            await store.take_in(self._inbox.key, self._inbox.taking_key, arrivals)
+        else:
+            await self._store_first(store, arrivals)
+            await self._inbox.discard([one for one, _ in found])
+        count(TAKEN_IN, len(found))
+        for (one, _), (_, letter, _) in zip(found, arrivals, strict=True):
+            if isinstance(letter, DeadLetter):
+                emit(REFUSED, channel=self._channel, id=letter.id, reason=letter.reason, payload=payload(one.raw))
+
+    def _resolve(self, one: Arrived, message: Message | str, store: Store) -> Arrival:
+        """What to keep: the message as it shall wait, or a dead letter that says why not."""
+        try:
+            if isinstance(message, str):
+                raise InvalidMessage(message)
+            return Arrival(one.token, self._waiting(message, one, store), message.on_conflict)
+        except InvalidMessage as error:
+            now = store.clock.now()
+            return Arrival(one.token, DeadLetter(new_id(now), now, str(error), self._channel, one.raw))
 
     def _store_for(self, message: Message) -> Store:
         host = self._layer.host_of(message.target)
@@ -77,38 +109,21 @@ class Intake(Loop):
             return self._store
         return self._stores.choose(key=message.key, host=host)
 
-    def _waiting(self, message: Message, one: Arrived, store: Store, clock: Clock) -> Waiting:
-        if message.channel == self._channel:
-            raise InvalidMessage(f"expected a target other than {self._channel} itself")
+    def _waiting(self, message: Message, one: Arrived, store: Store) -> Waiting:
         in_one_act = self._shares and store is self._store
         id = None if in_one_act else derived_id(one.sent_at, one.token)
-        waiting = message.waiting(clock, self._max_bytes, id=id, home=self._home, seal=self._layer.seal)
+        waiting = message.waiting(store.clock, self._max_bytes, id=id, home=self._home, seal=self._layer.seal)
         self._layer.check(message.content)
         return waiting
 
-    async def _keep(self, found: Sequence[tuple[Arrived, Arrival]]) -> None:
-        if not self._shares:
-            await self._store_first(self._store, found)
-            return
-        await self._store.take_in(self._inbox.key, [arrival for _, arrival in found])
-        self._tell(found)
-
-    async def _store_first(self, store: Store, found: Sequence[tuple[Arrived, Arrival]]) -> None:
-        letters = [arrival.message for _, arrival in found if isinstance(arrival.message, DeadLetter)]
-        good = [arrival for _, arrival in found if isinstance(arrival.message, Waiting)]
+    async def _store_first(self, store: Store, arrivals: Sequence[Arrival]) -> None:
+        letters = [arrival.message for arrival in arrivals if isinstance(arrival.message, DeadLetter)]
+        good = [arrival for arrival in arrivals if isinstance(arrival.message, Waiting)]
         for on_conflict, run in itertools.groupby(good, key=_policy):
             messages = [arrival.message for arrival in run if isinstance(arrival.message, Waiting)]
             await store.take(messages, on_conflict)
         if letters:
             await store.refuse(letters)
-        await self._inbox.discard([one for one, _ in found])
-        self._tell(found)
-
-    def _tell(self, found: Sequence[tuple[Arrived, Arrival]]) -> None:
-        count(TAKEN_IN, len(found))
-        for one, (_, letter, _) in found:
-            if isinstance(letter, DeadLetter):
-                emit(REFUSED, channel=self._channel, id=letter.id, reason=letter.reason, payload=payload(one.raw))
 
 
 def _policy(arrival: Arrival) -> OnConflict:

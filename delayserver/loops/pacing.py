@@ -34,11 +34,20 @@ class Pacing:
 
     def due(self, now: int) -> list[str]:
         """The backlogs to look at now, the longest due first."""
-        return [name for name, pace in sorted(self._paces.items(), key=_at) if pace.at <= now]
+        return [name for name, pace in sorted(self._paces.items(), key=_at) if self._left(pace, now) <= 0]
 
-    def next_at(self) -> int | None:
+    def next_at(self, now: int) -> int | None:
         """When to look at the next."""
-        return min((pace.at for pace in self._paces.values()), default=None)
+        left = min((self._left(pace, now) for pace in self._paces.values()), default=None)
+        return None if left is None else now + max(0, left)
+
+    def _left(self, pace: Pace, now: int) -> int:
+        """Milliseconds until the next look. Longer than a pause it is never: then the clock was set back."""
+        left = pace.at - now
+        return left if left <= self._longest() else 0
+
+    def _longest(self) -> int:
+        return max(LAST_PAUSE_MS, SHARE_MS * len(self._paces))
 
     def window(self, name: str) -> int:
         """How many messages to try: it doubles while all of them go out."""
@@ -61,8 +70,7 @@ class Pacing:
         pace = self._paces.get(name)
         if pace is None:
             return
-        longest = max(LAST_PAUSE_MS, SHARE_MS * len(self._paces))
-        pace.pause = FIRST_PAUSE_MS if number else min(2 * pace.pause, longest)
+        pace.pause = FIRST_PAUSE_MS if number else min(2 * pace.pause, self._longest())
         pace.at = now + pace.pause
         if number < pace.window:
             pace.window = max(number, FIRST_WINDOW)

@@ -50,8 +50,8 @@ class Arrival(NamedTuple):
 class HandedOver(NamedTuple):
     """What one `hand_over` did: how many went out, and what it only claimed.
 
-    `backlogs` are all there are, with how many went out of each; `next_due` is as `Store.next_due`, and in the past
-    where more is due than one act takes.
+    `backlogs` are all there are, with how many went out of each, -1 where there was no time to look; `next_due` is as
+    `Store.next_due`, and in the past where more is due than one act takes.
     """
 
     handed: int
@@ -203,7 +203,7 @@ class Store(Shelf):
 
     # -- offered only by a store that shares a server with the layer -----------------------------------------
 
-    async def take_in(self, channel_key: str, arrivals: Sequence[Arrival]) -> int:
+    async def take_in(self, channel_key: str, taking_key: str, arrivals: Sequence[Arrival]) -> int:
         """On a channel -> waiting or dead letter, each in one act; how many were still there to take."""
         raise NotImplementedError
 

@@ -216,6 +216,8 @@ class Table(DatabaseLink):
         """As `write`, by the indexes alone: PostgreSQL, until it has analyzed what a burst has put, would rather sort
         all that is due, for each claim again.
         """
+        if self.connection.in_atomic_block:  # a caller's transaction keeps its settings
+            return self.write(act, *args, **kwargs)
         return self.write(self._by_index, functools.partial(act, *args, **kwargs))
 
     def _by_index(self, act: Callable[[], T]) -> T:

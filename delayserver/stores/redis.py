@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -18,9 +19,9 @@ from typing import Any
 from ..conf import LayerSettings
 from ..events import UNDELIVERABLE, emit
 from ..message import Claim, DeadLetter
-from ..redis_link import ChannelFormat, Script
+from ..redis_link import ChannelFormat, Script, parts
 from ..redis_listener import Listener
-from .base import MAX_BATCH, MAX_CLAIM_BYTES, MAX_DEAD_LETTERS, Arrival, HandedOver, Parcel
+from .base import MAX_BATCH, MAX_DEAD_LETTERS, Arrival, HandedOver, Parcel
 from .redis_members import FRACTIONS, junk_letter, pack, pack_letter, put_args, score, unpack
 from .redis_waitlist import BACKLOGS, FIRST_SLOT, Waitlist, answers, hosts_of
 
@@ -32,6 +33,7 @@ TAKE_IN = Script("messages", "channel", "take_in")
 HAND_OVER = Script("messages", "freeing", "channel", "hand_over")
 HAND_OVER_CLAIMS = Script("messages", "freeing", "channel", "hand_over_claims")
 
+MAX_ACT_BYTES = 524_288  # of messages in one script: with larger ones it would hold up Redis for more than 10 ms
 CLOCK_SECONDS = 10.0  # how old a server's reading of the clock may get
 POLL_SECONDS = 0.1  # how often a server looks for earlier messages while nobody tells it
 
@@ -69,7 +71,7 @@ class RedisStore(Waitlist):
     async def claim(self, now: int, limit: int, lease: int, full: Collection[str] = ()) -> list[Claim]:
         await self._keep_clock_fresh()
         until = self._new_generation(now + lease)
-        args = [now, min(limit, MAX_BATCH), MAX_CLAIM_BYTES, score(until), *full]
+        args = [now, min(limit, MAX_BATCH), MAX_ACT_BYTES, score(until), *full]
         while True:
             held_back, found = await self._link.arun(CLAIM, self._keys, args)
             if found or not held_back:
@@ -77,14 +79,12 @@ class RedisStore(Waitlist):
 
     async def claim_backlog(self, name: str, now: int, limit: int, lease: int) -> list[Claim]:
         until = self._new_generation(now + lease)
-        args = [name, min(limit, MAX_BATCH), MAX_CLAIM_BYTES, score(until)]
+        args = [name, min(limit, MAX_BATCH), MAX_ACT_BYTES, score(until)]
         return await self._claims(await self._link.arun(CLAIM_BACKLOG, self._keys, args), until)
 
     async def hold_back(self, claims: Sequence[Claim], names: Sequence[str]) -> list[bool]:
-        args: list[Any] = [self.clock.now()]
-        for claim, name in zip(claims, names, strict=True):
-            args += (score(claim.generation), pack(claim.message), claim.message.due, name)
-        return await self._act(HOLD_BACK, args)
+        found = [(*_ticket(claim), claim.message.due, name) for claim, name in zip(claims, names, strict=True)]
+        return await self._act(HOLD_BACK, [self.clock.now()], found)
 
     async def backlogs(self) -> list[str]:
         return [name.decode() for name, _ in await self._link.arun(BACKLOGS, self._keys, ())]
@@ -95,28 +95,20 @@ class RedisStore(Waitlist):
         return lease_end * FRACTIONS - FRACTIONS + self._claimed
 
     async def finish(self, claims: Sequence[Claim]) -> list[bool]:
-        args: list[Any] = []
-        for claim in claims:
-            args += (score(claim.generation), pack(claim.message))
-        return await self._act(FINISH, args)
+        return await self._act(FINISH, [], [_ticket(claim) for claim in claims])
 
     async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: bool) -> list[bool]:
-        args: list[Any] = [int(spend)]
-        for claim, later in zip(claims, due, strict=True):
-            args += (score(claim.generation), pack(claim.message), later)
-        return await self._act(POSTPONE, args)
+        found = [(*_ticket(claim), later) for claim, later in zip(claims, due, strict=True)]
+        return await self._act(POSTPONE, [int(spend)], found)
 
     async def bury(self, claims: Sequence[Claim], letters: Sequence[DeadLetter]) -> list[bool]:
-        args: list[Any] = [MAX_DEAD_LETTERS]
-        for claim, letter in zip(claims, letters, strict=True):
-            args += (score(claim.generation), pack(claim.message), letter.at, pack_letter(letter))
-        return await self._act(BURY, args)
+        pairs = zip(claims, letters, strict=True)
+        found = [(*_ticket(claim), letter.at, pack_letter(letter)) for claim, letter in pairs]
+        return await self._act(BURY, [MAX_DEAD_LETTERS], found)
 
     async def refuse(self, letters: Sequence[DeadLetter]) -> None:
-        args: list[Any] = [MAX_DEAD_LETTERS]
-        for letter in letters:
-            args += (0, "", letter.at, pack_letter(letter))
-        await self._act(BURY, args)
+        found = [("0", b"", letter.at, pack_letter(letter)) for letter in letters]
+        await self._act(BURY, [MAX_DEAD_LETTERS], found)
 
     async def next_due(self) -> int | None:
         first = await self._head()
@@ -133,46 +125,61 @@ class RedisStore(Waitlist):
             async with asyncio.timeout(None if told else POLL_SECONDS):
                 await self._wake.wait()
 
-    async def take_in(self, channel_key: str, arrivals: Sequence[Arrival]) -> int:
+    async def take_in(self, channel_key: str, taking_key: str, arrivals: Sequence[Arrival]) -> int:
         args: list[Any] = [self._channel, self.clock.now(), MAX_DEAD_LETTERS]
         for token, message, on_conflict in arrivals:
             if isinstance(message, DeadLetter):
                 args += (token, "dead", message.at, "", "", 0, pack_letter(message))
             else:
                 args += (token, on_conflict, *put_args(message))
-        return int(await self._link.arun(TAKE_IN, (*self._keys, channel_key), args))
+        return int(await self._link.arun(TAKE_IN, (*self._keys, channel_key, taking_key), args))
 
     async def hand_over(self, format: object, now: int, limit: int, lease: int, backlogs: Sequence[str]) -> HandedOver:
         assert isinstance(format, ChannelFormat)
         await self._keep_clock_fresh()
         until = self._new_generation(now + lease)
-        args = [now, min(limit, MAX_BATCH), MAX_CLAIM_BYTES, score(until), *format, *backlogs]
+        args = [now, min(limit, MAX_BATCH), MAX_ACT_BYTES, score(until), *format, *backlogs]
         handed, found, names, due = await self._link.arun(HAND_OVER, self._keys, args)
         went_out = {name.decode(): number for name, number in zip(names[::2], names[1::2], strict=True)}
         return HandedOver(handed, await self._claims(found, until), went_out, int(due) if due else None)
 
     async def hand_over_claims(self, parcels: Sequence[Parcel], expiry: int) -> list[bool | None]:
-        args: list[Any] = [expiry]
-        for claim, key, capacity, member, again in parcels:
-            args += (score(claim.generation), pack(claim.message), key, capacity, member)
-            args.append("" if again is None else again)
-        answers = await self._link.arun(HAND_OVER_CLAIMS, self._keys, args)
-        return [None if answer < 0 else answer == 1 for answer in answers]
+        found = [
+            (*_ticket(claim), key, capacity, member, "" if again is None else again)
+            for claim, key, capacity, member, again in parcels
+        ]
+        return [None if answer < 0 else answer == 1 for answer in await self._run(HAND_OVER_CLAIMS, [expiry], found)]
 
     async def _claims(self, found: Sequence[tuple[bytes, bytes, bytes]], until: int) -> list[Claim]:
         """What a script claimed; what is no message at all becomes a dead letter."""
         claims: list[Claim] = []
-        junk: list[Any] = []
+        junk: list[tuple[Any, ...]] = []
         for member, due, attempt in found:
             try:
                 claims.append(Claim(unpack(member, int(due), int(attempt)), until))
             except Exception as error:  # noqa: BLE001  a raw writer can put anything there
                 letter = junk_letter(member, until // FRACTIONS, error)
                 emit(UNDELIVERABLE, id=letter.id, target="nobody", reason=letter.reason)
-                junk += (score(until), member, letter.at, pack_letter(letter))
-        if junk:
-            await self._act(BURY, [MAX_DEAD_LETTERS, *junk])
+                junk.append((score(until), member, letter.at, pack_letter(letter)))
+        await self._act(BURY, [MAX_DEAD_LETTERS], junk)
         return claims
 
-    async def _act(self, script: Script, args: list[Any]) -> list[bool]:
-        return answers(await self._link.arun(script, self._keys, args))
+    async def _act(self, script: Script, head: list[Any], found: Sequence[tuple[Any, ...]]) -> list[bool]:
+        return answers(await self._run(script, head, found))
+
+    async def _run(self, script: Script, head: list[Any], found: Sequence[tuple[Any, ...]]) -> list[int]:
+        """The script on some of `found` after the other: the second of each is its bytes."""
+        replies: list[int] = []
+        for part in parts(found, MAX_BATCH, MAX_ACT_BYTES, _size):
+            args = [*head, *itertools.chain.from_iterable(part)]
+            replies += await self._link.arun(script, self._keys, args)
+        return replies
+
+
+def _ticket(claim: Claim) -> tuple[str, bytes]:
+    """What every finishing verb shows."""
+    return score(claim.generation), pack(claim.message)
+
+
+def _size(one: tuple[Any, ...]) -> int:
+    return len(one[1])

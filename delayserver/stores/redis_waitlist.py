@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ..clock import Clock, StoreClock
@@ -15,8 +15,9 @@ from ..redis_link import RedisError, RedisLink, Script
 from .base import MAX_BATCH, Named, Store, Wake
 from .redis_members import pack_id, put_args, unpack_id, unpack_letter
 
-PUT, CHANGE = Script("messages", "put"), Script("messages", "change")
+PUT, CHANGE = Script("messages", "put"), Script("messages", "freeing", "change")
 BACKLOGS = Script("messages", "freeing", "backlogs")
+MAX_CANCELLED = 5  # in one act
 FIRST_SLOT = 2**43  # scores from here on are a backlog's: ``lua/messages.lua``
 
 
@@ -72,12 +73,18 @@ class Waitlist(Store, ABC):
             return _receipts(reply, messages)
 
     def cancel(self, named: Sequence[Named]) -> list[bool]:
+        cancelled: list[bool] = []
         with _Translated():
-            return answers(self._link.run(CHANGE, self._keys, self._change(named, "")))
+            for some in _few(named):
+                cancelled += answers(self._link.run(CHANGE, self._keys, self._change(some, "")))
+        return cancelled
 
     async def acancel(self, named: Sequence[Named]) -> list[bool]:
+        cancelled: list[bool] = []
         with _Translated():
-            return answers(await self._link.arun(CHANGE, self._keys, self._change(named, "")))
+            for some in _few(named):
+                cancelled += answers(await self._link.arun(CHANGE, self._keys, self._change(some, "")))
+        return cancelled
 
     def reschedule(self, named: Named, due: int) -> bool:
         with _Translated():
@@ -152,6 +159,11 @@ class _Translated:
 
 def hosts_of(layer: LayerSettings) -> Sequence[Any]:
     return layer.config.get("hosts") or ["redis://localhost:6379"]
+
+
+def _few(named: Sequence[Named]) -> Iterator[Sequence[Named]]:
+    """As many as one act finds in time even where they are large."""
+    return (named[start : start + MAX_CANCELLED] for start in range(0, len(named), MAX_CANCELLED))
 
 
 def _receipts(reply: Any, messages: Sequence[Waiting]) -> list[Receipt]:

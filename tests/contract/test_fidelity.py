@@ -114,7 +114,10 @@ async def test_a_megabyte_goes_through(store: Store) -> None:
     body = msgpack.packb({"type": "test.message", "data": b"\0\xff" * 524_000})
     messages = [waiting(body=body) for _ in range(3)]
     await store.aput(messages)
-    assert [claim.message for claim in await store.claim(NOW, 10, LEASE)] == messages
+    claimed: list[Waiting] = []
+    while found := await store.claim(NOW, 10, LEASE):  # not all at once: that would hold up the server
+        claimed += [claim.message for claim in found]
+    assert claimed == messages
 
 
 @pytest.mark.parametrize("id", ["a", "x" * 100, "ABC", "0" * 32, "F" * 32, "a1" * 16, "with space"])

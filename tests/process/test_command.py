@@ -114,4 +114,5 @@ def test_metrics_tell_what_waits_and_what_is_overdue(site: Site) -> None:
         text = answer.read().decode()
     assert "delayserver_waiting 1.0" in text
     assert "delayserver_oldest_overdue_seconds 0.0" in text
+    assert "delayserver_stores_away 0.0" in text
     assert 'delayserver_events_total{event="started"} 1.0' in text

@@ -9,7 +9,7 @@ for i = 4, #ARGV, 2 do
   if member and due ~= '' then
     redis.call('ZADD', waiting, due, member)
     move(id, due)
-    wake(ARGV[1], member, 1, ARGV[2])
+    wake(ARGV[1], {[member] = true}, ARGV[2])
   elseif member then
     local _, _, _, key = parse(member)
     remove(id, member)

@@ -20,6 +20,13 @@ local function taking_off(channel, token)
   return nil
 end
 
+-- Runs such a command. `taking` maps a member's digest to who claimed it.
+local function take_off(channel, taking, command)
+  local taken = redis.call(unpack(command))
+  if command[1] == 'ZREM' then redis.call('HDEL', taking, redis.sha1hex(command[3])) end
+  return taken
+end
+
 -- How many more messages the channel takes; none where its key holds another type.
 local function room_on(channel, capacity, expiry, now)
   local expired = redis.pcall('ZREMRANGEBYSCORE', channel, 0, string.format('%.0f', now - expiry))

@@ -2,9 +2,6 @@
 local taken = 0
 for _, token in ipairs(ARGV) do
   local command = taking_off(KEYS[1], token)
-  if command then
-    taken = taken + redis.call(unpack(command))
-    if command[1] == 'ZREM' then redis.call('HDEL', KEYS[2], redis.sha1hex(command[3])) end
-  end
+  if command then taken = taken + take_off(KEYS[1], KEYS[2], command) end
 end
 return taken

@@ -1,13 +1,14 @@
 -- ARGV now, limit, most bytes, end of the lease, prefix expiry capacity random_bytes all_here,
 -- then the names of the backlogs to take from
 -- -> {handed over, {{member, due, attempts spent}, ...} of what is only claimed, {backlog, how many went out, ...},
--- when the next is due or ''}
+-- when the next is due or ''}. How many went out is -1 for a backlog that was not looked at.
 -- A plain message for a channel goes straight onto it, in the format of channels_redis, and is gone from `waiting`:
 -- one act. What is for a group, or has options, is claimed. What meets a full channel goes into its backlog.
 local limit, budget, lease_end = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local prefix, expiry, capacity, random_bytes = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local all_here = ARGV[9] == '1' -- whether every specific channel lies on this server
 local room, claims, handed, went_out = {}, {}, 0, {}
+local only_claimed = {} -- channels for which something was only claimed: what follows must not overtake it
 local time = redis.call('TIME')
 local seconds = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local now = math.min(tonumber(ARGV[1]), math.floor(seconds * 1000)) -- should the clock have been set back: never early
@@ -47,13 +48,15 @@ local function hand_over(id, member, key, channel, body)
   handed = handed + 1
 end
 
-local function only_claim(member, due, ok, id, key)
+local function only_claim(member, due, ok, id, key, name)
+  if ok then only_claimed[string.match(name, '^[^!]*!?')] = true end
   claims[#claims + 1] = {member, text(math.ceil(due)), claim(ok, id, key, member, lease_end)}
 end
 
 -- Backlogs first, with half of the room in the batch: what is in them was due before what comes for the same channel now.
 local share = math.floor(limit / 2)
 for i = 10, #ARGV do
+  if share <= 0 or budget <= 0 then break end
   local name = ARGV[i]
   local there = slots_by_name()[name]
   local space = string.sub(name, 1, 1) == '*' and PORTION or there and room_for(name) or 0
@@ -62,10 +65,10 @@ for i = 10, #ARGV do
     local ok, id, flags, target, key, at = pcall(parse, member)
     local channel, body
     if ok then channel, body = on_channel(member, id, flags, target, at) end
-    if body and room_for(channel) > 0 then
+    if body and not only_claimed[channel] and room_for(channel) > 0 then
       hand_over(id, member, key, channel, body)
     else
-      only_claim(member, due, ok, id, key)
+      only_claim(member, due, ok, id, key, target)
     end
   end)
   went_out[name] = left - rest
@@ -77,20 +80,21 @@ each_due(text(now), limit, budget, function(member, due)
   local backlog = ok and backlog_of(flags, name)
   local channel, body
   if ok and not backlog then channel, body = on_channel(member, id, flags, name, at) end
+  if body and only_claimed[channel] then body = nil end
   if body and room_for(channel) > 0 then
     hand_over(id, member, key, channel, body)
   elseif backlog or body then
     hold_back(id, member, math.ceil(due), backlog or channel, now)
   else
-    only_claim(member, due, ok, id, key)
+    only_claim(member, due, ok, id, key, name)
   end
 end)
 
 local names = {}
 for name in pairs(slots_by_name()) do
   names[#names + 1] = name
-  names[#names + 1] = went_out[name] or 0
+  names[#names + 1] = went_out[name] or -1
 end
 local first = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
 local due = tonumber(first[2] or SLOT)
-return {handed, claims, names, due < SLOT and text(math.ceil(due)) or ''}
+return {handed, claims, names, due < SLOT and text(math.ceil(math.max(0, due))) or ''}

@@ -14,13 +14,14 @@ local function outcome_of(i)
   room[channel] = room[channel] - 1
   redis.call('ZADD', channel, string.format('%.6f', seconds + i / 1000000), ARGV[i + 4])
   redis.call('EXPIRE', channel, expiry)
-  local id = id_of(member)
   if again == '' then
-    remove(id, member)
+    remove(id_of(member), member)
   else
+    local id, _, _, key = parse(member)
     redis.call('ZADD', waiting, again, member)
     move(id, again)
     redis.call('HINCRBY', attempts, id, 1)
+    if key then redis.call('HSETNX', keys, key, id) end
   end
   return 1
 end

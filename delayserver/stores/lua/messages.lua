@@ -47,31 +47,29 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
-local slots = nil
+local slots, names_by_slot = nil, {}
 
 local function slots_by_name()
   if slots then return slots end
   slots = {}
   local entries = redis.call('HGETALL', backlogs)
-  for i = 1, #entries, 2 do slots[entries[i]] = tonumber(entries[i + 1]) end
+  for i = 1, #entries, 2 do
+    local slot = tonumber(entries[i + 1])
+    slots[entries[i]], names_by_slot[slot] = slot, entries[i]
+  end
   return slots
 end
 
+local free_slot = 1 -- none below it is free
+
 -- The slot of the backlog of this name; nil when all slots are taken.
 local function open_backlog(name)
-  local taken = {}
-  for other, slot in pairs(slots_by_name()) do
-    if other == name then return slot end
-    taken[slot] = true
-  end
-  for slot = 1, LAST_SLOT do
-    if not taken[slot] then
-      redis.call('HSET', backlogs, name, slot)
-      slots[name] = slot
-      return slot
-    end
-  end
-  return nil
+  if slots_by_name()[name] then return slots[name] end
+  while names_by_slot[free_slot] do free_slot = free_slot + 1 end
+  if free_slot > LAST_SLOT then return nil end
+  redis.call('HSET', backlogs, name, free_slot)
+  slots[name], names_by_slot[free_slot] = free_slot, name
+  return free_slot
 end
 
 -- Forget the backlog if nothing is left in it. Answers whether something is.
@@ -79,7 +77,8 @@ local function keep_backlog(name)
   local first, after = text(slots[name] * SLOT), text((slots[name] + 1) * SLOT)
   if #redis.call('ZRANGEBYSCORE', waiting, first, '(' .. after, 'LIMIT', 0, 1) > 0 then return true end
   redis.call('HDEL', backlogs, name)
-  slots[name] = nil
+  free_slot = math.min(free_slot, slots[name])
+  names_by_slot[slots[name]], slots[name] = nil, nil
   return false
 end
 
@@ -111,10 +110,8 @@ local function find(id)
   local member = score and find_at(id, score)
   if not member then return nil end
   if score < SLOT then return member, score end
-  for name, slot in pairs(slots_by_name()) do
-    if slot == math.floor(score / SLOT) then return member, score % SLOT, name end
-  end
-  return member, score % SLOT
+  slots_by_name()
+  return member, score % SLOT, names_by_slot[math.floor(score / SLOT)]
 end
 
 local function free_key(key, id)
@@ -183,11 +180,11 @@ local function put(on_conflict, due, id, key, spent, member)
   return 1
 end
 
--- Tell the servers, if this member is now one of the first that wait; or if something is overdue, for then they may not
--- know of it. A user without the right to publish still stores: servers look now and then.
-local function wake(channel, member, first, now)
-  local rank = redis.call('ZRANK', waiting, member)
-  if rank and (rank < first or redis.call('ZCOUNT', waiting, '-inf', now) > 0) then
+-- Tell the servers, if what is first now is one of `ours`; or if something is overdue, for then they may not know of it. A
+-- user without the right to publish still stores: servers look now and then.
+local function wake(channel, ours, now)
+  local first = redis.call('ZRANGE', waiting, 0, 0)[1]
+  if first and (ours[first] or redis.call('ZCOUNT', waiting, '-inf', now) > 0) then
     redis.pcall('PUBLISH', channel, '')
   end
 end

@@ -12,11 +12,10 @@ if on_conflict == 'error' then
     end
   end
 end
-local receipts, first = {}, nil
+local receipts, ours = {}, {}
 for i = 4, #ARGV, 5 do
-  local receipt = put(on_conflict, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
-  receipts[#receipts + 1] = receipt
-  if receipt == 1 and (not first or tonumber(ARGV[i]) < tonumber(ARGV[first])) then first = i end
+  receipts[#receipts + 1] = put(on_conflict, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+  ours[ARGV[i + 4]] = true
 end
-if first then wake(ARGV[1], ARGV[first + 4], #receipts, ARGV[2]) end
+wake(ARGV[1], ours, ARGV[2])
 return receipts

@@ -7,15 +7,14 @@ How a message travels, and so the order in which to read:
 `message`, `content`   it is checked, resolved against the clock, and packed
 `stores`               it waits, in Redis, in the database, or in memory
 `loops.intake`         the other door: what anyone sent to the channel ``asgi.delay``
-`loops.dispatch`       it is due: claim, deliver, finish
+`loops.dispatch`       it is due: the store hands it over, or claims it for `loops.delivering`
 `layers`               it goes out on the channel layer
 `server`               the loops together: ``manage.py rundelay``
 `embedded`             the same, and workers too, inside one ASGI process
 =====================  ====================================================================
 
 Beside the way: `errors`, `clock`, `backoff` (`Retry`), `events` (every line of the log), `conf` (every setting),
-`redis_hosts`,
-`redis_connections`, `redis_link`, `redis_listener` (the way to Redis, and Lua).
+`redis_hosts`, `redis_connections`, `redis_link`, `redis_listener` (the way to Redis, and Lua).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
 from delayserver.message import Target, Waiting
 from delayserver.models import BACKLOG_GRACE_MS, HOME_GRACE_MS, SLOT_MS, DelayedMessage
@@ -113,3 +113,19 @@ async def test_a_batch_is_claimed_and_finished_in_few_statements(store: Database
 
     locks = 2 if store._table.vendor == "sqlite" else 0
     assert await in_thread(statements) - locks <= 3
+
+
+async def test_a_question_leaves_the_settings_of_a_callers_transaction_alone(place: Place, store: Store) -> None:
+    assert isinstance(store, DatabaseStore)
+    if connections[store.using].vendor != "postgresql":
+        return  # the only one that is told how to look for rows
+
+    def asks_in_a_transaction() -> list[str]:
+        connection = connections[store.using]
+        with transaction.atomic(using=store.using), connection.cursor() as cursor:
+            store._table.put([waiting()], "keep")
+            store._table.first_due()
+            cursor.execute("SELECT current_setting('enable_sort'), current_setting('enable_seqscan')")
+            return list(cursor.fetchone())
+
+    assert await in_thread(asks_in_a_transaction) == ["on", "on"]

@@ -82,6 +82,12 @@ async def test_what_replaces_by_key_wakes(store: Store, other: Store, due: int) 
     await server
 
 
+async def test_a_batch_that_replaces_one_of_its_own_wakes(store: Store, other: Store, due: int) -> None:
+    server = await sleeping(store, due)
+    await other.aput([waiting(due - 500, key="k"), waiting(due, key="k")], "replace")
+    await server
+
+
 async def test_every_server_wakes(
     store: Store, other: Store, open_store: Callable[[], Awaitable[Store]], due: int
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Hashable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -9,10 +12,11 @@ import pytest
 from channels_redis.core import RedisChannelLayer
 
 from delayserver.backoff import Retry
+from delayserver.layers.base import Delivered, Delivery, Outcome
 from delayserver.layers.channels_redis import RedisLayer
 from delayserver.loops.dispatch import Dispatch
-from delayserver.stores.base import Parcel
-from delayserver.stores.redis import RedisStore
+from delayserver.stores.base import Named, Parcel
+from delayserver.stores.redis import MAX_ACT_BYTES, RedisStore
 
 from .conftest import put
 
@@ -123,3 +127,88 @@ async def test_a_server_that_dies_between_claim_and_hand_over_has_put_nothing_on
     assert await store.hand_over_claims([ours, ours], 60) == [True, None]
     assert await channel_layer.connection(0).zrange(f"{channel_layer.prefix}sink", 0, -1) == [b"ours"]
     assert await store.count() == 0
+
+
+async def test_what_takes_more_than_moving_bytes_is_not_overtaken(
+    dispatch: Dispatch, store: RedisStore, layer: RedisLayer, channel_layer: RedisChannelLayer
+) -> None:
+    for n in range(6):
+        await put(store, layer, probe(n), **({"expires": 60_000} if n % 3 == 0 else {}))
+    await run(dispatch)
+    assert [(await channel_layer.receive("sink"))["n"] for _ in range(6)] == list(range(6))
+
+
+async def test_with_retry_a_key_is_held_until_the_ack_timeout(
+    dispatch: Dispatch, store: RedisStore, layer: RedisLayer, channel_layer: RedisChannelLayer
+) -> None:
+    id = await put(store, layer, probe(), retry=RETRY, key="job")
+    await run(dispatch)
+    assert await put(store, layer, probe(), key="job", delay=1) == id
+    assert await store.acancel([Named(key="job")]) == [True]
+    assert await store.count() == 0
+    await channel_layer.receive("sink")
+
+
+async def test_many_full_channels_that_get_room_are_all_served_soon(
+    dispatch: Dispatch,
+    store: RedisStore,
+    layer: RedisLayer,
+    channel_layer: RedisChannelLayer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    channel_layer.capacity, channel_layer.channel_capacity = 1, []
+    await layer.open()
+    channels = [f"channel-{n}" for n in range(100)]
+    for channel in channels:
+        for n in range(6):
+            await put(store, layer, probe(n), channel=channel)
+    while await dispatch.run_once() == 0:
+        pass
+    assert await store.count() == 500
+    channel_layer.capacity = 100
+    await layer.open()
+    caplog.clear()
+    start = time.monotonic()
+    while await store.count():
+        await asyncio.sleep(min(await dispatch.run_once(), 0.05))
+    assert time.monotonic() - start < 10  # each within a pause or two, and not one pause after the other
+    assert not [record for record in caplog.records if "takes no more" in record.getMessage()]
+    sink = channel_layer.connection(0)
+    assert {await sink.zcard(f"{channel_layer.prefix}{channel}") for channel in channels} == {6}
+
+
+async def test_a_group_that_is_slow_is_not_asked_again_and_again(
+    store: RedisStore, layer: RedisLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = asyncio.Event()
+
+    async def slow(lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
+        await answers.wait()
+        return [Delivered()] * len(batch)
+
+    monkeypatch.setattr(layer, "deliver", slow)
+    dispatch = Dispatch(store, layer)
+    for n in range(50):
+        await put(store, layer, probe(n), channel=None, group="slow")
+    await dispatch.run_once()
+    looks, until = 0, time.monotonic() + 1
+    while time.monotonic() < until:
+        await asyncio.sleep(await dispatch.run_once())
+        looks += 1
+    assert looks < 100
+    answers.set()
+    await dispatch.aclose()
+
+
+async def test_no_script_runs_long_where_messages_are_large(
+    dispatch: Dispatch, store: RedisStore, layer: RedisLayer, channel_layer: RedisChannelLayer
+) -> None:
+    """What a script copies is what it takes long for: one message of a megabyte at a time."""
+    large = {"type": "probe", "data": "x" * 90_000}
+    ids = [await put(store, layer, large) for _ in range(30)]
+    handed, before = 0, await store.count()
+    while await store.count() and await dispatch.run_once() < 1:
+        now = await store.count()
+        handed, before = max(handed, before - now), now
+    assert handed <= MAX_ACT_BYTES // 90_000 + 1 or layer.format is None
+    assert len(ids) == await channel_layer.connection(0).zcard(f"{channel_layer.prefix}sink")

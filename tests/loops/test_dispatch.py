@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from delayserver.backoff import Retry
 from delayserver.layers.base import Delivery, Failed, Full, Outcome, Refused
+from delayserver.loops.delivering import FAILED_PAUSE_MS, PATIENCE_SECONDS
 from delayserver.loops.dispatch import (
     BATCH,
-    FAILED_PAUSE_MS,
     LOCKED_SECONDS,
     LOOK_SECONDS,
-    PATIENCE_SECONDS,
     Dispatch,
 )
 from delayserver.loops.pacing import FIRST_PAUSE_MS, LAST_PAUSE_MS
@@ -277,3 +277,40 @@ async def test_a_server_that_died_with_a_claim_loses_nothing(
     clock.advance(5_000)
     await dispatch.run_once()
     assert numbers(layer) == [0]
+
+
+async def test_an_error_in_one_lane_is_no_reason_to_send_the_others_again(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = dispatch._delivering._outcomes
+
+    async def broken(lane: Hashable, *rest: Any) -> Any:
+        if lane == Target("channel", "broken"):
+            raise RuntimeError("nobody planned this")
+        return await outcomes(lane, *rest)
+
+    monkeypatch.setattr(dispatch._delivering, "_outcomes", broken)
+    put(store, 1, channel="broken")
+    put(store, 2)
+    with pytest.raises(RuntimeError):
+        await dispatch.run_once()
+    monkeypatch.undo()
+    clock.advance(30_000)  # the lease
+    await until_idle(dispatch, clock)
+    assert numbers(layer) == [2]
+    assert numbers(layer, "broken") == [1]
+
+
+async def test_a_clock_that_is_set_back_does_not_freeze_a_backlog(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock
+) -> None:
+    layer.capacity = 1
+    for n in range(3):
+        put(store, n)
+    while await dispatch.run_once() == 0:
+        pass
+    clock.advance(-3_600_000)
+    layer.capacity = 10
+    for _ in range(10):
+        clock.advance(round(await dispatch.run_once() * 1000))
+    assert numbers(layer) == [0, 1, 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from delayserver.message import Message
 from delayserver.stores.redis import RedisStore
 
 from ..support.redis_cluster import RedisCluster
-from ..support.servers import RedisServer
+from ..support.servers import RedisServer, free_port
 from ..support.wait import await_for, wait_for
 from .conftest import Site
 
@@ -212,3 +213,61 @@ async def test_a_store_on_a_redis_cluster(
     await layer.close_pools()
     wait_for(lambda: not any("waiting" in key for key in redis_cluster.all_keys()), 5, "an empty store")
     redis_cluster.empty()
+
+
+async def test_two_servers_take_what_goes_to_another_host_once(
+    site: ManyHosts, servers: list[RedisServer], layer: RedisChannelLayer
+) -> None:
+    """Read on one host, stored on another: the servers must not both do it."""
+    site.rundelay()
+    site.rundelay()
+    specific = await layer.new_channel()
+    for n in range(600):
+        await layer.send("asgi.delay", {"channel": specific, "delay": 0, "content": {"type": "probe", "n": n}})
+        if n % 50 == 49:
+            await asyncio.sleep(0.05)
+    seen = Counter([(await asyncio.wait_for(layer.receive(specific), 10))["n"] for _ in range(600)])
+    assert seen == Counter(range(600))
+    wait_for(lambda: sum(map(waiting, servers)) == 0, 5, "an empty store")
+    keys = layer.prefix + layer.non_local_name(specific)
+    assert [server.client().zcard(keys) for server in servers] == [0, 0, 0]
+
+
+async def test_what_is_sent_on_asgi_delay_for_a_host_that_is_down_holds_up_nothing_else(
+    site: ManyHosts, servers: list[RedisServer], layer: RedisChannelLayer
+) -> None:
+    working, away = servers[0], servers[2]
+    server = site.rundelay("--no-intake")
+    server.end()
+    for_away = next(name for n in range(100) if layer.consistent_hash(name := f"specific.x{n}!") == 2)
+    away.stop()
+    server = site.rundelay()
+    wire = {"delay": 50, "content": {"type": "probe", "n": 1}}
+    only = RedisChannelLayer(hosts=[working.url], capacity=2_000)  # which sends to the one host alone
+    for n in range(150):
+        await only.send("asgi.delay", {**wire, "channel": f"{for_away}{n}"})
+    sent = time.time()
+    await only.send("asgi.delay", {**wire, "channel": "sink"})
+    await lateness(working, 1, sent)
+    server.wait_for_line("intake to .*trying again")
+    with working.client() as client:
+        assert client.zcard("asgiasgi.delay") == 150
+    away.start()
+    wait_for(lambda: working.client().zcard("asgiasgi.delay") == 0, 30, "the rest to be taken in")
+    await only.close_pools()
+
+
+def test_metrics_still_tell_what_they_know_while_a_host_is_away(site: ManyHosts, servers: list[RedisServer]) -> None:
+    port = free_port()
+    site.rundelay("--metrics-port", str(port))
+    site.run(SEND.format(number=9, channel="sink", delay=3_600_000)).wait_for_line("sent")
+    there = sum(map(waiting, servers[:2]))
+    servers[2].stop()
+
+    def metrics() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    text = wait_for(lambda: text if "stores_away 1.0" in (text := metrics()) else "", 10, "a store that is away")
+    assert f"delayserver_waiting {there}.0" in text
+    assert "delayserver_events_total" in text

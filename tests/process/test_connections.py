@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from delayserver.redis_hosts import MAX_CONNECTIONS
 from delayserver.redis_link import RedisLink
 
-from ..support.servers import RedisServer
+from ..support.servers import RedisServer, SentinelServer
 from .conftest import Site
 
 
@@ -119,3 +119,11 @@ def test_a_forked_process_has_connections_of_its_own(site: Site) -> None:
     assert "both are done" in sender.output
     with site.redis() as client:
         assert client.zcard("{delayserver:asgi}:waiting") == 1_001
+
+
+async def test_behind_sentinel_both_kinds_of_connection_find_the_master(own_redis: RedisServer) -> None:
+    with SentinelServer(own_redis.port) as sentinel:
+        link = RedisLink.of(sentinel.host)
+        assert link.sync.ask("ECHO", "sync") == b"sync"
+        assert await link.here.ask("ECHO", "async") == b"async"
+        await link.aclose()

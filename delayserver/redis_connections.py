@@ -42,11 +42,12 @@ class ThreadConnections:
     """Those of a process's threads: each command has one to itself. They do not outlive a fork."""
 
     def __init__(self, host: Host) -> None:
-        self._pool = new_pool(host, redis)
+        self._host = host
         self._begin()
 
     def _begin(self) -> None:
         self._process = os.getpid()
+        self._pool = new_pool(self._host, redis)
         self._idle: deque[Any] = deque()
         self._turns = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
@@ -60,20 +61,24 @@ class ThreadConnections:
         try:
             connection = idle.pop() if idle else self._pool.make_connection()
             try:
-                if connection._sock is not None and _is_closed(connection):
-                    connection.disconnect()
-                connection.send_packed_command(_packed(connection, command), check_health=False)
-                reply = connection.read_response()
+                return self._ask(connection, command)
             except ResponseError:
-                idle.append(connection)
                 raise
             except BaseException:
                 connection.disconnect()  # a reply may still come
                 raise
-            idle.append(connection)
-            return reply
+            finally:
+                idle.append(connection)  # also a closed one: the pool counts what it has made
         finally:
             turns.release()
+
+    def _ask(self, connection: Any, command: tuple[Any, ...]) -> Any:
+        if connection._sock is not None and _is_closed(connection):
+            connection.disconnect()
+        if connection._sock is None:
+            connection.connect()  # to send would connect too, but not ask a Sentinel first
+        connection.send_packed_command(_packed(connection, command), check_health=False)
+        return connection.read_response()
 
 
 class LoopConnections:

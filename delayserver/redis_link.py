@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from .clock import StoreClock
 from .redis_connections import LoopConnections, ThreadConnections
-from .redis_hosts import COMMAND_SECONDS, Host, decode_host, describe, new_pool, place_of
+from .redis_hosts import COMMAND_SECONDS, Host, decode_host, describe, place_of
 
 T = TypeVar("T")
 
@@ -65,18 +65,18 @@ def parts(found: Sequence[T], number: int, size: int, size_of: Callable[[T], int
         yield part
 
 
-class Client:
-    """redis-py's own, where the server must be found: a node of a cluster, or a Sentinels' master."""
+class ClusterClient:
+    """A redis-py client of a Redis Cluster, which finds the node that has a command's keys."""
 
-    def __init__(self, host: Host, *, cluster: bool) -> None:
-        self._client = _cluster(host, redis) if cluster else redis.Redis.from_pool(new_pool(host, redis))
+    def __init__(self, host: Host) -> None:
+        self._client = _cluster(host, redis)
 
     def ask(self, *command: Any) -> Any:
         return self._client.execute_command(*command)
 
 
 class AsyncClusterClient:
-    """As `Client`, for one event loop."""
+    """As `ClusterClient`, for one event loop."""
 
     def __init__(self, host: Host) -> None:
         self._client = _cluster(host, redis.asyncio)
@@ -102,7 +102,7 @@ class RedisLink:
     def __init__(self, host: Host, *, cluster: bool = False) -> None:
         self.host, self._cluster = host, cluster
         self.place = None if cluster else place_of(host)
-        self._sync: ThreadConnections | Client | None = None
+        self._sync: ThreadConnections | ClusterClient | None = None
         self._async: dict[asyncio.AbstractEventLoop, LoopConnections | AsyncClusterClient] = {}
 
     @classmethod
@@ -116,11 +116,10 @@ class RedisLink:
     # -- from any thread ----------------------------------------------------------------------------------
 
     @property
-    def sync(self) -> ThreadConnections | Client:
+    def sync(self) -> ThreadConnections | ClusterClient:
         """Those of this process's threads."""
         if self._sync is None:
-            found = self._cluster or "master_name" in self.host
-            self._sync = Client(self.host, cluster=self._cluster) if found else ThreadConnections(self.host)
+            self._sync = ClusterClient(self.host) if self._cluster else ThreadConnections(self.host)
         return self._sync
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from redis.exceptions import RedisError
+from redis.exceptions import MaxConnectionsError, RedisError
 
 from delayserver.redis_hosts import MAX_CONNECTIONS
 from delayserver.redis_link import RedisLink
 
 from ..support.servers import RedisServer, SentinelServer
+from ..support.wait import await_for
 from .conftest import Site
 
 
@@ -127,3 +129,30 @@ async def test_behind_sentinel_both_kinds_of_connection_find_the_master(own_redi
         assert link.sync.ask("ECHO", "sync") == b"sync"
         assert await link.here.ask("ECHO", "async") == b"async"
         await link.aclose()
+
+
+async def test_failed_calls_use_up_no_connections(own_redis: RedisServer) -> None:
+    with SentinelServer(own_redis.port) as sentinel:
+        links = [RedisLink.of(own_redis.url), RedisLink.of(sentinel.host)]
+        for link in links:
+            assert link.sync.ask("ECHO", "before") == await link.here.ask("ECHO", "before") == b"before"
+        own_redis.stop()
+        for _ in range(2 * MAX_CONNECTIONS):
+            for link in links:
+                assert isinstance(_failure(link), RedisError | OSError)
+                with pytest.raises((RedisError, OSError)):
+                    await link.here.ask("PING")
+        own_redis.start()
+        for link in links:
+            await await_for(functools.partial(_works, link), 20, "a connection that finds Redis again")
+            await link.aclose()
+
+
+async def _works(link: RedisLink) -> bool:
+    """Whether both kinds do; what fails for another reason than an absent Redis is an error."""
+    try:
+        return bool(link.sync.ask("ECHO", "again") == await link.here.ask("ECHO", "again") == b"again")
+    except MaxConnectionsError:
+        raise
+    except (RedisError, OSError):
+        return False

@@ -9,7 +9,7 @@ import pytest
 from delayserver.loops.dispatch import BATCH, LEASE_MS
 
 from ..process.conftest import Site
-from .ledger import Scene, Sender, sized, wait_until
+from .ledger import Arrival, Scene, Sender, sized, wait_until
 
 KILLS = sized(100, 25)
 MESSAGES = sized(5_000, 1_250)
@@ -29,31 +29,29 @@ def kill_at_random(scene: Scene, kills: int, seconds: float) -> None:
         scene.fleet.kill_one()
 
 
+def killed_at_random(scene: Scene, settle_seconds: float, store: str) -> list[Arrival]:
+    """All that arrived of a stream during which servers were killed."""
+    scene.fleet.start(SLOTS)
+    with Sender(scene, MESSAGES / SECONDS, SECONDS) as sender:
+        kill_at_random(scene, KILLS, SECONDS)
+        sender.join(30)
+    arrivals = scene.settle(settle_seconds)
+    scene.tell(f"random kills, {store} store", arrivals)
+    assert scene.fleet.kills == KILLS
+    assert len(scene.ledger.accepted) == MESSAGES
+    return arrivals
+
+
 def test_random_kills_with_the_redis_store(redis_site: Site) -> None:
     """Store and layer share a Redis: nothing is lost, nothing comes twice."""
     with Scene(redis_site) as scene:
-        scene.fleet.start(SLOTS)
-        with Sender(scene, MESSAGES / SECONDS, SECONDS) as sender:
-            kill_at_random(scene, KILLS, SECONDS)
-            sender.join(30)
-        arrivals = scene.settle(20)
-        scene.tell("random kills, Redis store", arrivals)
-        assert scene.fleet.kills == KILLS
-        assert len(scene.ledger.accepted) == MESSAGES
-        scene.ledger.check(arrivals)
+        scene.ledger.check(killed_at_random(scene, 20, "Redis"))
 
 
 def test_random_kills_with_the_database_store(postgres_site: Site) -> None:
     """Three steps: what a killed server had in hand comes again when its lease is over, twice at most for each kill."""
     with Scene(postgres_site) as scene:
-        scene.fleet.start(SLOTS)
-        with Sender(scene, MESSAGES / SECONDS, SECONDS) as sender:
-            kill_at_random(scene, KILLS, SECONDS)
-            sender.join(30)
-        arrivals = scene.settle(LEASE_MS / 1000 + 20)
-        scene.tell("random kills, PostgreSQL store", arrivals)
-        assert scene.fleet.kills == KILLS
-        assert len(scene.ledger.accepted) == MESSAGES
+        arrivals = killed_at_random(scene, LEASE_MS / 1000 + 20, "PostgreSQL")
         doubled = scene.ledger.doubled(arrivals)
         scene.ledger.check(arrivals, may_double=doubled)
         assert sum(doubled.values()) - len(doubled) <= KILLS * BATCH

@@ -83,31 +83,28 @@ def test_redis_is_restarted(
         assert scene.ledger.unknown, "nothing was sent while Redis was away"
 
 
-def test_redis_is_out_of_memory_for_a_while(redis_site: Site) -> None:
+TROUBLES = {
+    "out of memory": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    "read-only": (
+        f"REPLICAOF {HOST} 1",
+        "REPLICAOF NO ONE",
+    ),  # as a replica is; nothing listens there
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_redis_takes_no_writes_for_a_while(redis_site: Site, trouble: str) -> None:
     seconds = sized(10.0, 2.0)
+    begin, end = TROUBLES[trouble]
     with Scene(redis_site) as scene:
         scene.fleet.start(2)
         with Sender(scene, RATE, seconds + 2) as sender:
             scene.reader.wait_for_more(5)
-            scene.client.config_set("maxmemory", 1)
+            scene.client.execute_command(*begin.split())
             wait_until(time.monotonic() + seconds)
-            scene.client.config_set("maxmemory", 0)
-            finish(scene, sender, f"Redis out of memory for {seconds:.0f} s")
-        assert scene.ledger.unknown, "nothing was sent while Redis had no memory"
-
-
-def test_redis_is_read_only_for_a_while(redis_site: Site) -> None:
-    """As a replica is until it is promoted."""
-    seconds = sized(10.0, 2.0)
-    with Scene(redis_site) as scene:
-        scene.fleet.start(2)
-        with Sender(scene, RATE, seconds + 2) as sender:
-            scene.reader.wait_for_more(5)
-            scene.client.replicaof(HOST, 1)  # where nothing listens
-            wait_until(time.monotonic() + seconds)
-            scene.client.replicaof("NO", "ONE")
-            finish(scene, sender, f"Redis read-only for {seconds:.0f} s")
-        assert scene.ledger.unknown, "nothing was sent while Redis was read-only"
+            scene.client.execute_command(*end.split())
+            finish(scene, sender, f"Redis {trouble} for {seconds:.0f} s")
+        assert scene.ledger.unknown, "nothing was sent meanwhile"
 
 
 class Pair:

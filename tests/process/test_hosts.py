@@ -81,6 +81,19 @@ def taken_from(server: RedisServer, layer: RedisChannelLayer, channel: str) -> l
     return [layer.deserialize(member)["n"] for member, _ in found]
 
 
+async def collected(servers: list[RedisServer], layer: RedisChannelLayer, number: int) -> Counter[int]:
+    """So many messages, from the channel ``sink`` of every host."""
+    seen: Counter[int] = Counter()
+
+    def collect() -> bool:
+        for server in servers:
+            seen.update(taken_from(server, layer, "sink"))
+        return seen.total() >= number
+
+    await await_for(collect, 10, f"{number} messages on the hosts")
+    return seen
+
+
 def waiting(server: RedisServer) -> int:
     with redis.Redis.from_url(server.url) as client:
         return int(client.zcard("{delayserver:asgi}:waiting"))
@@ -96,14 +109,7 @@ async def test_messages_wait_on_every_host_and_arrive_once(
         site.run(SEND.format(number=300, channel=channel, delay=1_500)).wait_for_line("sent")
         if channel == "sink":
             assert all(waiting(server) > 50 for server in servers)
-    seen: Counter[int] = Counter()
-
-    def collect() -> bool:
-        for server in servers:
-            seen.update(taken_from(server, layer, "sink"))
-        return seen.total() >= 300
-
-    await await_for(collect, 10, "300 messages on the hosts")
+    seen = await collected(servers, layer, 300)
     assert seen == Counter(range(300))
     received = [(await asyncio.wait_for(layer.receive(specific), 10))["n"] for _ in range(300)]
     assert Counter(received) == Counter(range(300))
@@ -132,14 +138,7 @@ async def test_intake_reads_every_host(site: ManyHosts, servers: list[RedisServe
     site.rundelay()
     received = [(await asyncio.wait_for(layer.receive(specific), 10))["n"] for _ in range(30)]
     assert Counter(received) == Counter(range(0, 60, 2))
-    seen: Counter[int] = Counter()
-
-    def collect() -> bool:
-        for server in servers:
-            seen.update(taken_from(server, layer, "sink"))
-        return seen.total() >= 30
-
-    await await_for(collect, 10, "30 messages on the hosts")
+    seen = await collected(servers, layer, 30)
     assert seen == Counter(range(1, 60, 2))
 
 

@@ -15,7 +15,7 @@ import random
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -98,6 +98,7 @@ class Waiting:
     retry: Retry | None = None
     attempt: int = 0
     home: str = ""  # the process it must go out in, where the layer is a process's own
+    on_conflict: OnConflict = field(default="keep", compare=False)  # what a put does where its key is taken; not kept
 
     def content(self, unseal: Callable[[bytes], bytes] = bytes) -> Content:
         """The content as it was given; with `retry`, and with ``__delay__`` beside it."""
@@ -111,6 +112,14 @@ class Waiting:
                 "schedule": None,
             }
         return content
+
+    def expired(self, now: int) -> bool:
+        """Whether it shall no longer be handed over."""
+        return self.expires is not None and self.expires < now
+
+    def anew(self, due: int) -> Waiting:
+        """The same message from the beginning, due then, without an expiry."""
+        return replace(self, due=due, attempt=0, expires=None)
 
     def spent(self) -> Waiting:
         """The same message, one attempt further."""
@@ -128,7 +137,8 @@ class Claim(NamedTuple):
 class DeadLetter:
     """A message that can never be handed over, or is out of attempts, kept for a person.
 
-    `body` is what came, as bytes, cut at a limit; `at` is milliseconds since the epoch.
+    `at` is milliseconds since the epoch. `message` is what can be put again; where there is none, something came that
+    never was one, and `body` is its bytes, cut at a limit.
     """
 
     id: str
@@ -136,6 +146,12 @@ class DeadLetter:
     reason: str
     source: str
     body: bytes
+    message: Waiting | None = None
+
+    @classmethod
+    def of(cls, message: Waiting, at: int, reason: str) -> DeadLetter:
+        """A message that waited, whole."""
+        return cls(message.id, at, reason, message.target.name, message.body, message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +236,7 @@ class Message:
             expires=expires,
             retry=self.retry,
             home=home,
+            on_conflict=self.on_conflict,
         )
 
 

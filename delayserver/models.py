@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db import models
@@ -11,6 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 HOME_GRACE_MS = 1_000  # so long a message waits for its own process before any other takes it
 BACKLOG_GRACE_MS = 60_000  # and in a backlog: so long the in-memory layer keeps what lies on a full channel
 SLOT_MS = 2**43  # due instants lie before it, until the year 2248: see `in_slot`
+
+INSTANT = models.ExpressionWrapper(models.F("due") % SLOT_MS, models.BigIntegerField())  # due, in a backlog or not
 
 
 class ExactCharField(models.CharField):  # type: ignore[type-arg]  # cannot be subscripted at run time
@@ -55,6 +57,17 @@ class DelayedMessageQuerySet(models.QuerySet["DelayedMessage"]):
         ours = models.Q(home__in=homes) | models.Q(due__lte=start + now - BACKLOG_GRACE_MS)
         return self.filter(ours, due__gte=start, due__lt=start + SLOT_MS)
 
+    def tallied(self) -> Iterable[tuple[Any, ...]]:
+        """For each target: kind, name, how many wait, are held back, are claimed; and when the first is due."""
+        waits = models.Q(generation=0)
+        numbers = {
+            "waiting": models.Count("pk", filter=waits & models.Q(due__lt=SLOT_MS)),
+            "held_back": models.Count("pk", filter=waits & models.Q(due__gte=SLOT_MS)),
+            "claimed": models.Count("pk", filter=~waits),
+            "first_due": models.Min(INSTANT, filter=waits),
+        }
+        return self.order_by().values_list("kind", "name").annotate(**numbers)
+
     def for_backlog(self, name: str) -> DelayedMessageQuerySet:
         """Whose `Target.backlogs` have this name."""
         if name.startswith("*"):
@@ -96,11 +109,11 @@ class DeadMessageQuerySet(models.QuerySet["DeadMessage"]):
         return self.filter(layer=layer)
 
     def newest_first(self) -> DeadMessageQuerySet:
-        return self.order_by("-id")
+        return self.order_by("-at", "-message_id", "-id")
 
 
 class DeadMessage(models.Model):
-    """A dead letter; `message_id` may come more than once."""
+    """A dead letter. One with a `kind` and `name` holds a message, as `DelayedMessage` does; any other what came."""
 
     id = models.BigAutoField(primary_key=True)
     message_id = ExactCharField(max_length=200)
@@ -108,12 +121,15 @@ class DeadMessage(models.Model):
     at = models.BigIntegerField()
     reason = ExactCharField(max_length=1_000)
     source = ExactCharField(max_length=200)
+    kind = models.CharField(max_length=10, default="", blank=True)
+    name = models.CharField(max_length=100, default="", blank=True)
     body = models.BinaryField()
+    options = models.BinaryField(default=b"")
 
     objects = DeadMessageQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["layer", "id"], name="delayserver_dead")]
+        indexes = [models.Index(fields=["layer", "at", "message_id"], name="delayserver_dead")]
         verbose_name = "dead letter"
 
     def __str__(self) -> str:

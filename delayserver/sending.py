@@ -71,12 +71,12 @@ async def agroup_send_later(group: str, message: Content, **options: Unpack[Opti
 
 def _put(message: Message) -> Receipt:
     store = _store_for(message)
-    return store.put([_resolve(message, store.read_clock())], message.on_conflict)[0]
+    return store.put([_resolve(message, store.read_clock())])[0]
 
 
 async def _aput(message: Message) -> Receipt:
     store = _store_for(message)
-    return (await store.aput([_resolve(message, await store.aread_clock())], message.on_conflict))[0]
+    return (await store.aput([_resolve(message, await store.aread_clock())]))[0]
 
 
 def _store_for(message: Message) -> Store:

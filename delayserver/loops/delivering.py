@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ..clock import NANOSECONDS_PER_MS, ticks
 from ..events import CHANNEL_FULL, DELIVERY_FAILED, EXPIRED, HANDED_OVER, LOOP_FAILED, UNDELIVERABLE, count, emit
 from ..layers.base import Delivered, Delivery, Failed, Full, Late, Layer, Outcome, Refused
-from ..message import Claim, DeadLetter, Target, new_id
+from ..message import Claim, DeadLetter, Target
 from ..stores.base import Parcel, Store
 from .pacing import Pacing
 
@@ -91,7 +91,7 @@ class Delivering:
     def _delivery(self, claim: Claim, now: int, settlement: Settlement) -> Delivery | None:
         """What to put on the target; None where it shall not go out, and the settlement says what becomes of it."""
         message = claim.message
-        if message.expires is not None and message.expires < now:
+        if message.expired(now):
             emit(EXPIRED, id=message.id, target=message.target.name)
             settlement.done.append(claim)
         elif message.retry and message.attempt >= message.retry.max_attempts:
@@ -208,10 +208,7 @@ class Delivering:
             await self._bury(settlement.dead, now)
 
     async def _bury(self, dead: Sequence[tuple[Claim, str]], now: int) -> None:
-        letters = [
-            DeadLetter(new_id(now), now, reason, claim.message.target.name, claim.message.body)
-            for claim, reason in dead
-        ]
+        letters = [DeadLetter.of(claim.message, now, reason) for claim, reason in dead]
         await self._store.bury([claim for claim, _ in dead], letters)
         for claim, reason in dead:
             emit(UNDELIVERABLE, id=claim.message.id, target=claim.message.target.name, reason=reason)

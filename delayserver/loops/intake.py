@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import InvalidMessage
 from ..events import LOOP_FAILED, REFUSED, TAKEN_IN, count, emit, payload
 from ..layers.base import Arrived, Inbox, Layer
-from ..message import DeadLetter, Message, OnConflict, Waiting, derived_id, new_id, parse
+from ..message import DeadLetter, Message, Waiting, derived_id, new_id, parse
 from ..stores import Stores
 from ..stores.base import Arrival, Store
 from .base import Loop
@@ -89,7 +89,7 @@ class Intake(Loop):
             await self._store_first(store, arrivals)
             await self._inbox.discard([one for one, _ in found])
         count(TAKEN_IN, len(found))
-        for (one, _), (_, letter, _) in zip(found, arrivals, strict=True):
+        for (one, _), (_, letter) in zip(found, arrivals, strict=True):
             if isinstance(letter, DeadLetter):
                 emit(REFUSED, channel=self._channel, id=letter.id, reason=letter.reason, payload=payload(one.raw))
 
@@ -98,7 +98,7 @@ class Intake(Loop):
         try:
             if isinstance(message, str):
                 raise InvalidMessage(message)
-            return Arrival(one.token, self._waiting(message, one, store), message.on_conflict)
+            return Arrival(one.token, self._waiting(message, one, store))
         except InvalidMessage as error:
             now = store.clock.now()
             return Arrival(one.token, DeadLetter(new_id(now), now, str(error), self._channel, one.raw))
@@ -114,18 +114,12 @@ class Intake(Loop):
         id = None if in_one_act else derived_id(one.sent_at, one.token)
         waiting = message.waiting(store.clock, self._max_bytes, id=id, home=self._home, seal=self._layer.seal)
         self._layer.check(message.content)
+        if waiting.on_conflict == "error":  # there is nobody to tell: the message that waits is kept
+            waiting = replace(waiting, on_conflict="keep")
         return waiting
 
     async def _store_first(self, store: Store, arrivals: Sequence[Arrival]) -> None:
         letters = [arrival.message for arrival in arrivals if isinstance(arrival.message, DeadLetter)]
-        good = [arrival for arrival in arrivals if isinstance(arrival.message, Waiting)]
-        for on_conflict, run in itertools.groupby(good, key=_policy):
-            messages = [arrival.message for arrival in run if isinstance(arrival.message, Waiting)]
-            await store.take(messages, on_conflict)
+        await store.take([arrival.message for arrival in arrivals if isinstance(arrival.message, Waiting)])
         if letters:
             await store.refuse(letters)
-
-
-def _policy(arrival: Arrival) -> OnConflict:
-    """An error has nobody to tell here: the message that waits is kept."""
-    return "keep" if arrival.on_conflict == "error" else arrival.on_conflict

@@ -11,20 +11,22 @@ is counted, keeps its key, and can be cancelled or moved.
 Times are whole milliseconds since the epoch and come as
 arguments, so that a test can hand in any.
 
-``put``, ``cancel`` and ``reschedule`` are for callers and work from any thread; their a-twins and all other verbs
-belong to the server's event loop.
+``put``, ``cancel``, ``reschedule`` and ``get`` are for callers and work from any thread; their a-twins and all other
+verbs belong to an event loop. What has expired is not waiting for them: its key is free, though a server has yet to
+drop it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..clock import Clock
 from ..conf import LayerSettings
-from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
+from ..message import Claim, DeadLetter, Receipt, Waiting
+from .shelf import Shelf
 
 MAX_BATCH = 500  # the most one act takes, so that no script or statement runs long
 MAX_CLAIM_BYTES = 4_194_304  # and about the most content one claim takes, so that memory is bounded
@@ -33,7 +35,7 @@ MAX_DEAD_LETTERS = 10_000  # the oldest go first
 
 
 class Named(NamedTuple):
-    """What `cancel` and `reschedule` take: a message by its id or by its key."""
+    """What `cancel`, `reschedule` and `get` take: a message by its id or by its key."""
 
     id: str | None = None
     key: str | None = None
@@ -44,7 +46,6 @@ class Arrival(NamedTuple):
 
     token: bytes
     message: Waiting | DeadLetter
-    on_conflict: OnConflict = "keep"
 
 
 class HandedOver(NamedTuple):
@@ -73,22 +74,6 @@ class Parcel(NamedTuple):
     again: int | None = None
 
 
-class Shelf(ABC):
-    """The second protocol, which every store has too: what waits and what died, for people to see."""
-
-    @abstractmethod
-    async def count(self) -> int:
-        """How many messages wait or are claimed."""
-
-    @abstractmethod
-    async def first_due(self) -> int | None:
-        """When the earliest message is due, in a backlog or not; None when none waits."""
-
-    @abstractmethod
-    async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        """The newest dead letters, newest first."""
-
-
 class Store(Shelf):
     """Where messages wait. `place` names the server and database, where others could share it."""
 
@@ -110,8 +95,8 @@ class Store(Shelf):
     # -- for callers, from any thread ---------------------------------------------------------------------
 
     @abstractmethod
-    def put(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
-        """Nowhere -> waiting, all or none of them; `KeyTaken` when one is and `on_conflict` is "error"."""
+    def put(self, messages: Sequence[Waiting]) -> list[Receipt]:
+        """Nowhere -> waiting, all or none of them; `KeyTaken` when one is and its `on_conflict` is "error"."""
 
     @abstractmethod
     def cancel(self, named: Sequence[Named]) -> list[bool]:
@@ -122,7 +107,11 @@ class Store(Shelf):
         """Waiting -> waiting, due at another instant."""
 
     @abstractmethod
-    async def aput(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
+    def get(self, named: Named) -> Waiting | None:
+        """The waiting message of this id or key."""
+
+    @abstractmethod
+    async def aput(self, messages: Sequence[Waiting]) -> list[Receipt]:
         """As `put`."""
 
     @abstractmethod
@@ -134,6 +123,10 @@ class Store(Shelf):
         """As `reschedule`."""
 
     @abstractmethod
+    async def aget(self, named: Named) -> Waiting | None:
+        """As `get`."""
+
+    @abstractmethod
     def read_clock(self) -> Clock:
         """The store's clock, read afresh if the last reading is old."""
 
@@ -143,9 +136,9 @@ class Store(Shelf):
 
     # -- for the server's loops ---------------------------------------------------------------------------
 
-    async def take(self, messages: Sequence[Waiting], on_conflict: OnConflict) -> None:
+    async def take(self, messages: Sequence[Waiting]) -> None:
         """As `put`, for intake."""
-        await self.aput(messages, on_conflict)
+        await self.aput(messages)
 
     async def open(self, home: str = "") -> None:
         """Connect, read the clock, and start to listen for `earlier`.

@@ -1,9 +1,9 @@
 """Messages in the Django database: PostgreSQL, MySQL, MariaDB, SQLite.
 
-`database_table` and `database_claims` have the transactions; here is who runs them where. ``put``, ``cancel`` and
-``reschedule`` run on the calling thread's connection and so join the caller's transaction; their a-twins run in the
-thread that Django's own async ORM would use. A server's verbs run in one thread of the store's own, so that no slow
-view holds up dispatch; for its intake that is ``take``.
+`database_table`, `database_shelf` and `database_claims` have the transactions; here is who runs them where. ``put``,
+``cancel``, ``reschedule`` and ``get`` run on the calling thread's connection and so join the caller's transaction;
+their a-twins run in the thread that Django's own async ORM would use. A server's verbs run in one thread of the store's
+own, so that no slow view holds up dispatch; for its intake that is ``take``.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from asgiref.sync import sync_to_async
 
 from ..clock import Clock
 from ..conf import LayerSettings
-from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
+from ..message import Claim, DeadLetter, Receipt, Target, Waiting
 from . import database_listen
 from .base import STORE_THREAD, Named, Store, Wake
 from .database_claims import ClaimTable
+from .shelf import Page, Spot, Tally, Wanted
 
 POLL_SECONDS = 0.1  # how often a server looks for earlier messages where nobody tells it
 CLOCK_SECONDS = 10.0  # how old a server's reading of the clock may get
@@ -56,8 +57,8 @@ class DatabaseStore(Store):
 
     # -- for callers --------------------------------------------------------------------------------------
 
-    def put(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
-        return self._table.put(messages, on_conflict)
+    def put(self, messages: Sequence[Waiting]) -> list[Receipt]:
+        return self._table.put(messages)
 
     def cancel(self, named: Sequence[Named]) -> list[bool]:
         return self._table.cancel(named)
@@ -65,14 +66,20 @@ class DatabaseStore(Store):
     def reschedule(self, named: Named, due: int) -> bool:
         return self._table.reschedule(named, due)
 
-    async def aput(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
-        return await self._for_caller(self.put, messages, on_conflict)
+    def get(self, named: Named) -> Waiting | None:
+        return self._table.get(named)
+
+    async def aput(self, messages: Sequence[Waiting]) -> list[Receipt]:
+        return await self._for_caller(self.put, messages)
 
     async def acancel(self, named: Sequence[Named]) -> list[bool]:
         return await self._for_caller(self.cancel, named)
 
     async def areschedule(self, named: Named, due: int) -> bool:
         return await self._for_caller(self.reschedule, named, due)
+
+    async def aget(self, named: Named) -> Waiting | None:
+        return await self._for_caller(self.get, named)
 
     # -- for the server's loops ---------------------------------------------------------------------------
 
@@ -106,8 +113,8 @@ class DatabaseStore(Store):
             await asyncio.wait([closing], timeout=CLOSE_SECONDS)
         self._wake.unbind()
 
-    async def take(self, messages: Sequence[Waiting], on_conflict: OnConflict) -> None:
-        await self._in_thread(self.put, messages, on_conflict)
+    async def take(self, messages: Sequence[Waiting]) -> None:
+        await self._in_thread(self.put, messages)
 
     async def claim(self, now: int, limit: int, lease: int, full: Collection[str] = ()) -> list[Claim]:
         return await self._in_thread(self._table.claim, now, limit, lease, self._homes, full)
@@ -176,8 +183,28 @@ class DatabaseStore(Store):
     async def first_due(self) -> int | None:
         return await self._in_thread(self._table.first_due)
 
-    async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        return await self._in_thread(self._table.dead_letters, limit)
+    async def look(self, wanted: Wanted, limit: int, after: Spot | None = None) -> Page:
+        return await self._in_thread(self._table.look, wanted, limit, after)
+
+    async def tally(self, after: Spot | None = None) -> tuple[Mapping[Target, Tally], Spot | None]:
+        return await self._in_thread(self._table.tally), None
+
+    async def count_dead(self) -> int:
+        return await self._in_thread(self._table.count_dead)
+
+    async def dead_letters(self, limit: int, after: Spot | None = None) -> list[DeadLetter]:
+        return await self._in_thread(self._table.dead_letters, limit, after)
+
+    async def find_dead(self, ids: Sequence[str]) -> list[DeadLetter | None]:
+        return await self._in_thread(self._table.find_dead, ids)
+
+    async def requeue(self, letters: Sequence[DeadLetter], now: int) -> list[bool]:
+        requeued = await self._in_thread(self._table.requeue, letters, now)
+        self._wake.ring()
+        return requeued
+
+    async def purge(self, ids: Sequence[str]) -> list[bool]:
+        return await self._in_thread(self._table.purge, ids)
 
     # -- threads ------------------------------------------------------------------------------------------
 

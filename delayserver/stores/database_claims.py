@@ -14,10 +14,10 @@ from ..message import MAX_DEAD_BYTES, Claim, DeadLetter, new_id, pack_options
 from ..models import SLOT_MS, DelayedMessageQuerySet
 from .base import MAX_CLAIM_BYTES
 from .database_rows import Found, digest, only, read_rows, slot_of, within
-from .database_table import Table
+from .database_shelf import ShelfTable
 
 
-class ClaimTable(Table):
+class ClaimTable(ShelfTable):
     """The messages of a layer, as its servers take them."""
 
     # -- claim -----------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class ClaimTable(Table):
     def _free_keys(self, claims: Sequence[Claim]) -> list[str | None]:
         """The messages' keys, as they stand in the table; None for those that others have taken meanwhile."""
         keys = [digest(claim.message.key) for claim in claims]
-        taken = set(self._rows.filter(key__in={*keys} - {None}).values_list("key", flat=True))
+        taken = self._keys_taken(keys)
         free: list[str | None] = []
         for key in keys:
             free.append(None if key in taken else key)

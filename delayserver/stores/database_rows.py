@@ -13,7 +13,7 @@ from django.db.models import BinaryField, Case, F, When
 from django.db.models.functions import Length
 
 from ..errors import InvalidMessage, KeyTaken
-from ..message import DeadLetter, OnConflict, Receipt, Target, Waiting, pack_options, unpack_options
+from ..message import DeadLetter, Receipt, Target, Waiting, pack_options, unpack_options
 from ..models import SLOT_MS, DeadMessage, DelayedMessageQuerySet
 from .base import MAX_BATCH, MAX_CLAIM_BYTES
 
@@ -29,7 +29,6 @@ class Placing:
     """What a put will do, found message by message, as if each were put alone."""
 
     layer: str
-    on_conflict: OnConflict
     holders: dict[str, tuple[str, int]]  # key -> id and due of the message that has it
     stored: set[str]
     new: dict[str, New] = field(default_factory=dict)
@@ -39,9 +38,9 @@ class Placing:
         if message.id not in self.stored and message.id not in self.new:  # else it was put before
             key = digest(message.key)
             if key is not None and key in self.holders:
-                if self.on_conflict == "error":
+                if message.on_conflict == "error":
                     raise KeyTaken(f"a message with key {message.key!r} is waiting already")
-                if self.on_conflict == "keep":
+                if message.on_conflict == "keep":
                     id, due = self.holders[key]
                     return Receipt(id, due % SLOT_MS, created=False)
                 self._replace(key)
@@ -101,14 +100,14 @@ class Found(NamedTuple):
     def backlog(self, full: Collection[str]) -> str | None:
         """Behind which of these its message has to wait."""
         try:
-            names = _target(self.kind, self.name).backlogs
+            names = to_target(self.kind, self.name).backlogs
         except InvalidMessage:
             return None
         return next((name for name in names if name in full), None)
 
     def waiting(self, body: bytes | memoryview) -> Waiting:
         options: dict[str, Any] = unpack_options(bytes(self.options))
-        target = _target(self.kind, self.name)
+        target = to_target(self.kind, self.name)
         return Waiting(self.id, self.due % SLOT_MS, target, bytes(body), home=self.home, **options)
 
 
@@ -140,21 +139,27 @@ def slot_of(backlog: str) -> int:
 def backlog_in(slot: int, kind: str, name: str) -> str | None:
     """The backlog that what is for this target waits in, where it lies in that slot."""
     try:
-        names = _target(kind, name).backlogs
+        names = to_target(kind, name).backlogs
     except InvalidMessage:
         return None
     return next((backlog for backlog in names if slot_of(backlog) == slot), None)
 
 
 @functools.lru_cache(1_024)
-def _target(kind: str, name: str) -> Target:
+def to_target(kind: str, name: str) -> Target:
     if kind not in ("channel", "group"):
         raise InvalidMessage(f"expected kind to be channel or group, got {kind!r}")
     return Target(cast(Literal["channel", "group"], kind), name)
 
 
+def expires_of(options: bytes | memoryview) -> int | None:
+    """When a message with these options expires."""
+    expires: int | None = unpack_options(bytes(options)).get("expires")
+    return expires
+
+
 def to_dead(layer: str, letter: DeadLetter) -> DeadMessage:
-    return DeadMessage(
+    row = DeadMessage(
         message_id=_storable(letter.id, 200),
         layer=layer,
         at=letter.at,
@@ -162,6 +167,20 @@ def to_dead(layer: str, letter: DeadLetter) -> DeadMessage:
         source=_storable(letter.source, 200),
         body=letter.body,
     )
+    if letter.message is not None:
+        row.kind, row.name = letter.message.target.kind, letter.message.target.name
+        row.options = pack_options(letter.message)
+    return row
+
+
+def from_dead(row: DeadMessage, body: bytes | memoryview) -> DeadLetter:
+    body = bytes(body)
+    message = None
+    if row.kind:
+        message = Waiting(
+            row.message_id, row.at, to_target(row.kind, row.name), body, **unpack_options(bytes(row.options))
+        )
+    return DeadLetter(row.message_id, row.at, row.reason, row.source, body, message)
 
 
 def _storable(text: str, length: int) -> str:

@@ -1,4 +1,4 @@
-"""What callers do, as transactions on the rows of one layer, in whichever thread calls; and the questions.
+"""What callers do, as transactions on the rows of one layer, in whichever thread calls; and when the next is due.
 
 Every database runs the same statements. One that can lock rows is asked to (and to skip those that another
 holds); SQLite cannot, so there each transaction begins with a write, which takes the file's only write lock
@@ -8,26 +8,18 @@ before anything is read.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import transaction
-from django.db.models import Q
 
 from ..clock import Clock
-from ..message import DeadLetter, OnConflict, Receipt, Waiting
-from ..models import (
-    HOME_GRACE_MS,
-    SLOT_MS,
-    DeadMessage,
-    DeadMessageQuerySet,
-    DelayedMessage,
-    DelayedMessageQuerySet,
-)
+from ..message import Receipt, Waiting
+from ..models import HOME_GRACE_MS, DelayedMessage, DelayedMessageQuerySet
 from . import database_listen
-from .base import MAX_DEAD_LETTERS, Named
+from .base import Named
 from .database_link import DatabaseLink
-from .database_rows import New, Placing, backlog_in, digest, key_of, portions, to_dead
+from .database_rows import New, Placing, digest, expires_of, key_of, read_rows
 
 LOOK_MS = 5_000  # servers look this often anyway
 BY_INDEX = "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off"
@@ -37,7 +29,7 @@ T = TypeVar("T")
 
 
 class Table(DatabaseLink):
-    """The messages and dead letters of `layer` in the database `using`."""
+    """The messages of `layer` in the database `using`."""
 
     def __init__(self, using: str, layer: str, clock: Clock | None = None) -> None:
         super().__init__(using, clock)
@@ -52,26 +44,23 @@ class Table(DatabaseLink):
     def _rows(self) -> DelayedMessageQuerySet:
         return self._all.of(self.layer)
 
-    @property
-    def _dead(self) -> DeadMessageQuerySet:
-        return DeadMessage.objects.using(self.using).of(self.layer)
-
     # -- put, cancel, reschedule: also within the caller's transaction ---------------------------------------
 
-    def put(self, messages: Sequence[Waiting], on_conflict: OnConflict) -> list[Receipt]:
-        return self.write(self._put, messages, on_conflict, self.connection.in_atomic_block)
+    def put(self, messages: Sequence[Waiting]) -> list[Receipt]:
+        return self.write(self._put, messages, self.connection.in_atomic_block)
 
-    def _put(self, messages: Sequence[Waiting], on_conflict: OnConflict, joined: bool) -> list[Receipt]:
+    def _put(self, messages: Sequence[Waiting], joined: bool) -> list[Receipt]:
         self._lock_sqlite()
         keys = {digest(message.key) for message in messages} - {None}
         keyed = self._rows.filter(key__in=keys).order_by("key")  # in one order everywhere: fewer deadlocks
-        holders = keyed.select_for_update().values_list("key", "id", "due")
+        holders = list(keyed.select_for_update().values_list("key", "id", "due", "options"))
         stored = self._all.filter(pk__in=[message.id for message in messages]).values_list("id", "layer")
+        expired = self._expired({id: options for _, id, _, options in holders})
         placing = Placing(
             layer=self.layer,
-            on_conflict=on_conflict,
-            holders={key: (id, due) for key, id, due in holders if key is not None},
+            holders={key: (id, due) for key, id, due, _ in holders if key is not None and id not in expired},
             stored={id for id, layer in stored if layer == self.layer},
+            replaced=list(expired),
         )
         receipts = [placing.place(message) for message in messages]
         if placing.replaced:
@@ -94,11 +83,13 @@ class Table(DatabaseLink):
 
     def _cancel(self, named: Sequence[Named]) -> list[bool]:
         self._lock_sqlite()
-        waiting = self._all.waiting().order_by("key").select_for_update().values_list("id", "key", "layer")
+        waiting = self._all.waiting().order_by("key").select_for_update().values_list("id", "key", "layer", "options")
         by_id = waiting.filter(pk__in=[name.id for name in named if name.id is not None])
         digests = [digest(name.key) for name in named if name.id is None]
         by_key = waiting.filter(layer=self.layer, key__in=digests)
-        keys = {id: key for id, key, layer in (*by_id, *by_key) if layer == self.layer}
+        found = [(id, key, options) for id, key, layer, options in (*by_id, *by_key) if layer == self.layer]
+        expired = self._expired({id: options for id, _, options in found})
+        keys = {id: key for id, key, _ in found if id not in expired}
         ids = {key: id for id, key in keys.items() if key is not None}
         gone: set[str] = set()
         cancelled = []
@@ -113,11 +104,39 @@ class Table(DatabaseLink):
         return self.write(self._reschedule, named, due, self.connection.in_atomic_block)
 
     def _reschedule(self, named: Named, due: int, joined: bool) -> bool:
-        name = Q(pk=named.id) if named.id is not None else Q(key=digest(named.key) or "")
-        moved = self._rows.waiting().filter(name).update(due=due) > 0
-        if moved:
-            self._announce(due, joined)
-        return moved
+        self._lock_sqlite()
+        found = self._named(named).select_for_update().values_list("id", "options").first()
+        if found is None or self._expired(dict([found])):
+            return False
+        self._all.filter(pk=found[0]).update(due=due)
+        self._announce(due, joined)
+        return True
+
+    def get(self, named: Named) -> Waiting | None:
+        return self.again(self._get, named)
+
+    def _get(self, named: Named) -> Waiting | None:
+        for row in read_rows(self._named(named), 1):
+            if self._expired({row.id: row.options}):
+                return None
+            if row.body is not None:
+                return row.waiting(row.body)
+            for body in self._all.filter(pk=row.id).values_list("body", flat=True):
+                return row.waiting(body)
+        return None
+
+    def _named(self, named: Named) -> DelayedMessageQuerySet:
+        rows = self._rows.waiting()
+        return rows.filter(pk=named.id) if named.id is not None else rows.filter(key=digest(named.key) or "")
+
+    def _keys_taken(self, digests: Iterable[str | None]) -> set[str | None]:
+        return set(self._rows.filter(key__in={*digests} - {None}).values_list("key", flat=True))
+
+    def _expired(self, options: Mapping[str, bytes | memoryview]) -> set[str]:
+        """Which of these ids shall no longer be handed over; their options are told."""
+        instants = {id: expires for id, blob in options.items() if blob and (expires := expires_of(blob)) is not None}
+        now = self.read_clock().now() if instants else 0
+        return {id for id, expires in instants.items() if expires < now}
 
     def _announce(self, due: int, joined: bool) -> None:
         """Tell the servers when this is committed, unless they look by themselves before it is due."""
@@ -126,18 +145,6 @@ class Table(DatabaseLink):
                 cursor.execute("SELECT pg_notify(%s, %s)", [database_listen.CHANNEL, self.layer])
         tell = functools.partial(database_listen.tell, self.using, self.layer, due)
         transaction.on_commit(tell, using=self.using, robust=True)
-
-    # -- dead letters ----------------------------------------------------------------------------------------
-
-    def refuse(self, letters: Sequence[DeadLetter]) -> None:
-        self.write(self._refuse, letters)
-
-    def _refuse(self, letters: Sequence[DeadLetter]) -> None:
-        for rows in portions([to_dead(self.layer, letter) for letter in letters]):
-            DeadMessage.objects.using(self.using).bulk_create(rows)
-        newest = self._dead.newest_first().values_list("id", flat=True)
-        for id in newest[MAX_DEAD_LETTERS : MAX_DEAD_LETTERS + 1]:
-            self._dead.filter(id__lte=id).delete()
 
     # -- questions -------------------------------------------------------------------------------------------
 
@@ -167,48 +174,6 @@ class Table(DatabaseLink):
         query = self._rows.outside_of_backlogs().in_order().values_list("home", "due")[:1].query
         sql, params = query.get_compiler(self.using).as_sql()
         return sql, tuple(params)
-
-    def first_due(self) -> int | None:
-        return self.ask(self._first_due)
-
-    def _first_due(self) -> int | None:
-        outside = self._rows.outside_of_backlogs().in_order().values_list("due", flat=True).first()
-        held_back = [due for _, due in self._slots()]
-        return min(held_back if outside is None else [outside, *held_back], default=None)
-
-    def backlogs(self) -> list[str]:
-        return self.ask(self._backlogs)
-
-    def _backlogs(self) -> list[str]:
-        """Of two in one slot, that of the message which is due first."""
-        return [name for name, _ in self._slots() if name is not None]
-
-    def _slots(self) -> Iterator[tuple[str | None, int]]:
-        """Of the first message in each slot, the backlog and the due instant: one look into the index each."""
-        slot = 1
-        with self.connection.cursor() as cursor:
-            while True:
-                cursor.execute(self._first_from, (self.layer, slot * SLOT_MS))
-                first = cursor.fetchone()
-                if first is None:
-                    return
-                slot, due = divmod(first[0], SLOT_MS)
-                yield backlog_in(slot, first[1], first[2]), due
-                slot += 1
-
-    @functools.cached_property
-    def _first_from(self) -> str:
-        """SQL for the first row of a layer that stands at an instant or later: as `_head`, for there may be many."""
-        query = self._rows.filter(due__gte=0).in_order().values_list("due", "kind", "name")[:1].query
-        sql, _ = query.get_compiler(self.using).as_sql()
-        return str(sql)
-
-    def count(self) -> int:
-        return self.again(self._rows.count)
-
-    def dead_letters(self, limit: int) -> list[DeadLetter]:
-        rows = self.again(list[DeadMessage], self._dead.newest_first()[:limit])
-        return [DeadLetter(row.message_id, row.at, row.reason, row.source, bytes(row.body)) for row in rows]
 
     # -- inside ----------------------------------------------------------------------------------------------
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import heapq
 import threading
+from binascii import crc32
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from ..clock import Clock, SystemClock
 from ..conf import LayerSettings
 from ..errors import KeyTaken
-from ..message import Claim, DeadLetter, OnConflict, Receipt, Waiting
+from ..message import Claim, DeadLetter, Receipt, Target, Waiting
 from .base import MAX_DEAD_LETTERS, Named, Store, Wake
+from .shelf import MAX_LISTED_BYTES, SLOT_MS, Listed, Page, Spot, Tally, Wanted
 
 OUTSIDE = ""  # of backlogs: no target's name
 
@@ -34,7 +36,7 @@ class MemoryStore(Store):
         self._messages: dict[str, Entry] = {}
         self._keys: dict[str, str] = {}
         self._orders: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)  # due instants and ids, by backlog
-        self._dead: list[DeadLetter] = []
+        self._dead: dict[str, DeadLetter] = {}
         self._generation = 0
         self._lock = threading.Lock()
         self._wake = Wake()
@@ -50,33 +52,34 @@ class MemoryStore(Store):
 
     # -- for callers --------------------------------------------------------------------------------------
 
-    def put(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
+    def put(self, messages: Sequence[Waiting]) -> list[Receipt]:
         with self._lock:
-            if on_conflict == "error":
-                self._refuse_taken(messages)
+            self._refuse_taken(messages)
             before = self._head()
-            receipts = [self._put(message, on_conflict) for message in messages]
+            receipts = [self._put(message) for message in messages]
             rings = self._head() != before
         if rings:
             self._wake.ring()
         return receipts
 
     def _refuse_taken(self, messages: Sequence[Waiting]) -> None:
-        holders = dict(self._keys)
+        holders: dict[str, str] = {}
         for message in messages:
             if message.key is None or message.id in self._messages:
                 continue
-            if holders.setdefault(message.key, message.id) != message.id:
+            held = self._find(Named(key=message.key))
+            holder = holders.setdefault(message.key, held.id if held is not None else message.id)
+            if holder != message.id and message.on_conflict == "error":
                 raise KeyTaken(f"a message with key {message.key!r} is waiting already")
 
-    def _put(self, message: Waiting, on_conflict: OnConflict) -> Receipt:
+    def _put(self, message: Waiting) -> Receipt:
         if message.id in self._messages:  # it was put before, and the answer was lost
             return Receipt(message.id, message.due, created=True)
-        held = self._keys.get(message.key) if message.key is not None else None
-        if held is not None:
-            if on_conflict != "replace":
-                return Receipt(held, self._messages[held].message.due, created=False)
-            del self._messages[held]
+        held = self._find(Named(key=message.key)) if message.key is not None else None
+        if held is not None and message.on_conflict != "replace":
+            return Receipt(held.id, held.due, created=False)
+        if message.key in self._keys:
+            del self._messages[self._keys[message.key]]  # replaced, or expired
         if message.key is not None:
             self._keys[message.key] = message.id
         self._set(message)
@@ -101,14 +104,21 @@ class MemoryStore(Store):
         self._wake.ring()
         return True
 
-    async def aput(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
-        return self.put(messages, on_conflict)
+    def get(self, named: Named) -> Waiting | None:
+        with self._lock:
+            return self._find(named)
+
+    async def aput(self, messages: Sequence[Waiting]) -> list[Receipt]:
+        return self.put(messages)
 
     async def acancel(self, named: Sequence[Named]) -> list[bool]:
         return self.cancel(named)
 
     async def areschedule(self, named: Named, due: int) -> bool:
         return self.reschedule(named, due)
+
+    async def aget(self, named: Named) -> Waiting | None:
+        return self.get(named)
 
     # -- for the server's loops ---------------------------------------------------------------------------
 
@@ -183,7 +193,10 @@ class MemoryStore(Store):
         return held
 
     async def refuse(self, letters: Sequence[DeadLetter]) -> None:
-        self._dead = [*self._dead, *letters][-MAX_DEAD_LETTERS:]
+        with self._lock:
+            self._dead.update({letter.id: letter for letter in letters})
+            for oldest in sorted(self._dead.values(), key=_died)[:-MAX_DEAD_LETTERS]:
+                del self._dead[oldest.id]
 
     async def next_due(self) -> int | None:
         with self._lock:
@@ -201,8 +214,47 @@ class MemoryStore(Store):
         with self._lock:
             return min((first.due for name in list(self._orders) if (first := self._first(name))), default=None)
 
-    async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        return self._dead[: -limit - 1 : -1]
+    async def look(self, wanted: Wanted, limit: int, after: Spot | None = None) -> Page:
+        with self._lock:
+            entries = self._in_order(after)
+        found = [_listed(spot, entry) for spot, entry in entries if wanted.fits(entry.message)]
+        return Page(found[:limit], found[limit - 1].spot if len(found) > limit else None)
+
+    async def tally(self, after: Spot | None = None) -> tuple[Mapping[Target, Tally], Spot | None]:
+        tallies: defaultdict[Target, Tally] = defaultdict(Tally)
+        with self._lock:
+            for spot, (message, generation, _) in self._in_order(after):
+                one = Tally(claimed=1) if generation else Tally(first_due=message.due)
+                if not generation:
+                    one = one._replace(**{"held_back" if spot.at >= SLOT_MS else "waiting": 1})
+                tallies[message.target] = tallies[message.target].plus(one)
+        return tallies, None
+
+    async def count_dead(self) -> int:
+        return len(self._dead)
+
+    async def dead_letters(self, limit: int, after: Spot | None = None) -> list[DeadLetter]:
+        newest_first = sorted(self._dead.values(), key=_died, reverse=True)
+        behind = [letter for letter in newest_first if after is None or _died(letter) < after]
+        return [_cut(letter) for letter in behind[:limit]]
+
+    async def find_dead(self, ids: Sequence[str]) -> list[DeadLetter | None]:
+        return [self._dead.get(id) for id in ids]
+
+    async def requeue(self, letters: Sequence[DeadLetter], now: int) -> list[bool]:
+        with self._lock:
+            requeued = [self._requeue(letter, now) for letter in letters]
+        self._wake.ring()
+        return requeued
+
+    def _requeue(self, letter: DeadLetter, now: int) -> bool:
+        if letter.message is None or self._dead.pop(letter.id, None) is None:
+            return False
+        self._put_back(letter.message.anew(now))
+        return True
+
+    async def purge(self, ids: Sequence[str]) -> list[bool]:
+        return [self._dead.pop(id, None) is not None for id in ids]
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -236,10 +288,17 @@ class MemoryStore(Store):
         return entry is not None and entry.generation == claim.generation
 
     def _find(self, named: Named) -> Waiting | None:
-        """The waiting message of this id or key; a claimed one is not waiting."""
+        """The waiting message of this id or key; one that is claimed or has expired is not waiting."""
         id = named.id if named.id is not None else self._keys.get(named.key or "")
         entry = self._messages.get(id or "")
-        return entry.message if entry is not None and entry.generation == 0 else None
+        if entry is None or entry.generation or entry.message.expired(self.clock.now()):
+            return None
+        return entry.message
+
+    def _in_order(self, after: Spot | None) -> list[tuple[Spot, Entry]]:
+        """All that stands behind `after`: each backlog has a range behind what is outside."""
+        spots = ((_spot(entry), entry) for entry in self._messages.values())
+        return sorted((pair for pair in spots if after is None or pair[0] > after), key=lambda pair: pair[0])
 
     def _remove(self, message: Waiting) -> None:
         del self._messages[message.id]
@@ -248,3 +307,21 @@ class MemoryStore(Store):
     def _free_key(self, message: Waiting) -> None:
         if message.key is not None and self._keys.get(message.key) == message.id:
             del self._keys[message.key]
+
+
+def _spot(entry: Entry) -> Spot:
+    slot = 1 + crc32(entry.backlog.encode()) % 1_000 if entry.backlog != OUTSIDE else 0
+    return Spot(slot * SLOT_MS + entry.message.due, entry.message.id)
+
+
+def _listed(spot: Spot, entry: Entry) -> Listed:
+    body = entry.message.body
+    return Listed(replace(entry.message, body=body[:MAX_LISTED_BYTES]), len(body), entry.generation != 0, spot)
+
+
+def _died(letter: DeadLetter) -> Spot:
+    return Spot(letter.at, letter.id)
+
+
+def _cut(letter: DeadLetter) -> DeadLetter:
+    return replace(letter, body=letter.body[:MAX_LISTED_BYTES])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import random
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -19,26 +18,27 @@ from typing import Any
 from ..conf import LayerSettings
 from ..events import UNDELIVERABLE, emit
 from ..message import Claim, DeadLetter
-from ..redis_link import ChannelFormat, Script, parts
+from ..redis_link import ChannelFormat, Script
 from ..redis_listener import Listener
 from .base import MAX_BATCH, MAX_DEAD_LETTERS, Arrival, HandedOver, Parcel
-from .redis_members import FRACTIONS, junk_letter, pack, pack_letter, put_args, score, unpack
-from .redis_waitlist import BACKLOGS, FIRST_SLOT, Waitlist, answers, hosts_of
+from .redis_members import FRACTIONS, junk_letter, letter_args, pack, put_args, score, unpack
+from .redis_shelf import BACKLOGS, MAX_ACT_BYTES, RedisShelf
+from .redis_waitlist import answers, hosts_of
+from .shelf import SLOT_MS
 
 FINISH = Script("messages", "finish")
 CLAIM, CLAIM_BACKLOG = Script("messages", "freeing", "claim"), Script("messages", "freeing", "claim_backlog")
-POSTPONE, BURY = Script("messages", "freeing", "postpone"), Script("messages", "freeing", "bury")
+POSTPONE, BURY = Script("messages", "freeing", "postpone"), Script("messages", "freeing", "letters", "bury")
 HOLD_BACK = Script("messages", "freeing", "hold_back")
-TAKE_IN = Script("messages", "channel", "take_in")
+TAKE_IN = Script("messages", "letters", "channel", "take_in")
 HAND_OVER = Script("messages", "freeing", "channel", "hand_over")
 HAND_OVER_CLAIMS = Script("messages", "freeing", "channel", "hand_over_claims")
 
-MAX_ACT_BYTES = 524_288  # of messages in one script: with larger ones it would hold up Redis for more than 10 ms
 CLOCK_SECONDS = 10.0  # how old a server's reading of the clock may get
 POLL_SECONDS = 0.1  # how often a server looks for earlier messages while nobody tells it
 
 
-class RedisStore(Waitlist):
+class RedisStore(RedisShelf):
     """A store on one Redis: a host of the layer's own, or that of `url`, which may be a node of a `cluster`."""
 
     @classmethod
@@ -103,16 +103,16 @@ class RedisStore(Waitlist):
 
     async def bury(self, claims: Sequence[Claim], letters: Sequence[DeadLetter]) -> list[bool]:
         pairs = zip(claims, letters, strict=True)
-        found = [(*_ticket(claim), letter.at, pack_letter(letter)) for claim, letter in pairs]
+        found = [(*_ticket(claim), *letter_args(letter)) for claim, letter in pairs]
         return await self._act(BURY, [MAX_DEAD_LETTERS], found)
 
     async def refuse(self, letters: Sequence[DeadLetter]) -> None:
-        found = [("0", b"", letter.at, pack_letter(letter)) for letter in letters]
+        found = [("0", b"", *letter_args(letter)) for letter in letters]
         await self._act(BURY, [MAX_DEAD_LETTERS], found)
 
     async def next_due(self) -> int | None:
         first = await self._head()
-        return first if first is not None and first < FIRST_SLOT else None
+        return first if first is not None and first < SLOT_MS else None
 
     async def _keep_clock_fresh(self) -> None:
         if self._fixed_clock is None and self._store_clock.age > CLOCK_SECONDS:
@@ -127,11 +127,12 @@ class RedisStore(Waitlist):
 
     async def take_in(self, channel_key: str, taking_key: str, arrivals: Sequence[Arrival]) -> int:
         args: list[Any] = [self._channel, self.clock.now(), MAX_DEAD_LETTERS]
-        for token, message, on_conflict in arrivals:
+        for token, message in arrivals:
             if isinstance(message, DeadLetter):
-                args += (token, "dead", message.at, "", "", 0, pack_letter(message))
+                at, id, letter = letter_args(message)
+                args += (token, "dead", at, id, "", 0, letter)
             else:
-                args += (token, on_conflict, *put_args(message))
+                args += (token, "put", *put_args(message))
         return int(await self._link.arun(TAKE_IN, (*self._keys, channel_key, taking_key), args))
 
     async def hand_over(self, format: object, now: int, limit: int, lease: int, backlogs: Sequence[str]) -> HandedOver:
@@ -160,26 +161,14 @@ class RedisStore(Waitlist):
             except Exception as error:  # noqa: BLE001  a raw writer can put anything there
                 letter = junk_letter(member, until // FRACTIONS, error)
                 emit(UNDELIVERABLE, id=letter.id, target="nobody", reason=letter.reason)
-                junk.append((score(until), member, letter.at, pack_letter(letter)))
+                junk.append((score(until), member, *letter_args(letter)))
         await self._act(BURY, [MAX_DEAD_LETTERS], junk)
         return claims
 
     async def _act(self, script: Script, head: list[Any], found: Sequence[tuple[Any, ...]]) -> list[bool]:
         return answers(await self._run(script, head, found))
 
-    async def _run(self, script: Script, head: list[Any], found: Sequence[tuple[Any, ...]]) -> list[int]:
-        """The script on some of `found` after the other: the second of each is its bytes."""
-        replies: list[int] = []
-        for part in parts(found, MAX_BATCH, MAX_ACT_BYTES, _size):
-            args = [*head, *itertools.chain.from_iterable(part)]
-            replies += await self._link.arun(script, self._keys, args)
-        return replies
-
 
 def _ticket(claim: Claim) -> tuple[str, bytes]:
     """What every finishing verb shows."""
     return score(claim.generation), pack(claim.message)
-
-
-def _size(one: tuple[Any, ...]) -> int:
-    return len(one[1])

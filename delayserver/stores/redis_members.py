@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..message import (
     pack_options,
     unpack_options,
 )
+from .shelf import SLOT_MS, Listed, Spot
 
 GROUP, KEY, OPTIONS = 1, 2, 4  # flags
 FRACTIONS = 1024  # of a millisecond: a double still holds them in the year 2248
@@ -85,7 +87,15 @@ def unpack(member: bytes, due: int, attempt: int) -> Waiting:
 
 def put_args(message: Waiting) -> tuple[int, bytes, str, int, bytes]:
     """What ``put.lua`` and ``take_in.lua`` take of each message."""
-    return message.due, pack_id(message.id), message.key or "", message.attempt, pack(message)
+    keyed = "" if message.key is None else message.on_conflict[0] + message.key
+    return message.due, pack_id(message.id), keyed, message.attempt, pack(message)
+
+
+def listed(score: bytes, member: bytes, size: int, attempt: bytes) -> Listed:
+    """What ``look.lua`` shows of a message."""
+    at = float(score)
+    message = unpack(member, math.ceil(at) % SLOT_MS, int(attempt))
+    return Listed(message, size, not at.is_integer(), Spot(at, pack_id(message.id).hex()))
 
 
 def junk_letter(member: bytes, at: int, error: Exception) -> DeadLetter:
@@ -95,8 +105,22 @@ def junk_letter(member: bytes, at: int, error: Exception) -> DeadLetter:
 
 
 def pack_letter(letter: DeadLetter) -> bytes:
-    return bytes(msgpack.packb([letter.id, letter.at, letter.reason, letter.source, letter.body]))
+    """What is told of it, and then the whole message, or the bytes that were none."""
+    told = [letter.id, letter.at, letter.reason, letter.source, letter.message is not None]
+    return bytes(msgpack.packb(told)) + (letter.body if letter.message is None else pack(letter.message))
 
 
 def unpack_letter(raw: bytes) -> DeadLetter:
-    return DeadLetter(*msgpack.unpackb(raw))
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(raw)
+    id, at, reason, source, whole = unpacker.unpack()
+    body = raw[unpacker.tell() :]
+    if not whole:
+        return DeadLetter(id, at, reason, source, body)
+    message = unpack(body, at, 0)
+    return DeadLetter(id, at, reason, source, message.body, message)
+
+
+def letter_args(letter: DeadLetter) -> tuple[int, str, bytes]:
+    """What ``bury.lua`` takes of each."""
+    return letter.at, letter.id, pack_letter(letter)

@@ -1,8 +1,7 @@
-"""The sorted set as callers and people see it: they put, cancel, move, count, and ask what is there."""
+"""The sorted set as callers see it: they put, cancel, move, and ask for one message."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,15 +9,14 @@ from typing import Any, NamedTuple
 from ..clock import Clock, StoreClock
 from ..conf import LayerSettings
 from ..errors import KeyTaken, StoreUnavailable
-from ..message import DeadLetter, OnConflict, Receipt, Waiting
+from ..message import Receipt, Waiting
 from ..redis_link import RedisError, RedisLink, Script
 from .base import MAX_BATCH, Named, Store, Wake
-from .redis_members import pack_id, put_args, unpack_id, unpack_letter
+from .redis_members import pack_id, put_args, unpack, unpack_id
 
 PUT, CHANGE = Script("messages", "put"), Script("messages", "freeing", "change")
-BACKLOGS = Script("messages", "freeing", "backlogs")
+GET = Script("messages", "freeing", "get")
 MAX_CANCELLED = 5  # in one act
-FIRST_SLOT = 2**43  # scores from here on are a backlog's: ``lua/messages.lua``
 
 
 class Keys(NamedTuple):
@@ -30,6 +28,7 @@ class Keys(NamedTuple):
     attempts: str
     dead: str
     backlogs: str
+    letters: str
 
     @classmethod
     def of(cls, prefix: str) -> Keys:
@@ -57,19 +56,19 @@ class Waitlist(Store, ABC):
 
     # -- for callers --------------------------------------------------------------------------------------
 
-    def put(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
+    def put(self, messages: Sequence[Waiting]) -> list[Receipt]:
         self._refuse_too_many(messages)
         if not messages:
             return []
         with _Translated():
-            return _receipts(self._link.run(PUT, self._keys, self._put(messages, on_conflict)), messages)
+            return _receipts(self._link.run(PUT, self._keys, self._put(messages)), messages)
 
-    async def aput(self, messages: Sequence[Waiting], on_conflict: OnConflict = "keep") -> list[Receipt]:
+    async def aput(self, messages: Sequence[Waiting]) -> list[Receipt]:
         self._refuse_too_many(messages)
         if not messages:
             return []
         with _Translated():
-            reply = await self._link.arun(PUT, self._keys, self._put(messages, on_conflict))
+            reply = await self._link.arun(PUT, self._keys, self._put(messages))
             return _receipts(reply, messages)
 
     def cancel(self, named: Sequence[Named]) -> list[bool]:
@@ -94,6 +93,14 @@ class Waitlist(Store, ABC):
         with _Translated():
             return answers(await self._link.arun(CHANGE, self._keys, self._change([named], due)))[0]
 
+    def get(self, named: Named) -> Waiting | None:
+        with _Translated():
+            return _found(self._link.run(GET, self._keys, [self._now(), *_which(named)]))
+
+    async def aget(self, named: Named) -> Waiting | None:
+        with _Translated():
+            return _found(await self._link.arun(GET, self._keys, [self._now(), *_which(named)]))
+
     def read_clock(self) -> Clock:
         if self._fixed_clock is None and self._store_clock.stale:
             with _Translated():
@@ -110,8 +117,8 @@ class Waitlist(Store, ABC):
         if len(messages) > MAX_BATCH:
             raise ValueError(f"expected at most {MAX_BATCH} messages in one put, got {len(messages)}")
 
-    def _put(self, messages: Sequence[Waiting], on_conflict: OnConflict) -> list[Any]:
-        args: list[Any] = [self._channel, self._now(), on_conflict]
+    def _put(self, messages: Sequence[Waiting]) -> list[Any]:
+        args: list[Any] = [self._channel, self._now()]
         for message in messages:
             args += put_args(message)
         return args
@@ -123,27 +130,8 @@ class Waitlist(Store, ABC):
     def _change(self, named: Sequence[Named], due: int | str) -> list[Any]:
         args: list[Any] = [self._channel, self._now(), due]
         for name in named:
-            args += ("id", pack_id(name.id)) if name.id is not None else ("key", name.key or "")
+            args += _which(name)
         return args
-
-    # -- for people ---------------------------------------------------------------------------------------
-
-    async def count(self) -> int:
-        return int(await self._link.here.ask("ZCARD", self._keys.waiting))
-
-    async def first_due(self) -> int | None:
-        held_back = [int(due) for _, due in await self._link.arun(BACKLOGS, self._keys, ())]
-        head = await self._head()
-        return min(held_back if head is None or head >= FIRST_SLOT else [head, *held_back], default=None)
-
-    async def dead_letters(self, limit: int) -> list[DeadLetter]:
-        newest = await self._link.here.ask("ZREVRANGEBYSCORE", self._keys.dead, "+inf", "-inf", "LIMIT", 0, limit)
-        return [unpack_letter(raw) for raw in newest]
-
-    async def _head(self) -> int | None:
-        first = await self._link.here.ask("ZRANGE", self._keys.waiting, 0, 0, "WITHSCORES")
-        score = float(first[1]) if first else math.inf
-        return math.ceil(score) if math.isfinite(score) else None
 
 
 class _Translated:
@@ -164,6 +152,14 @@ def hosts_of(layer: LayerSettings) -> Sequence[Any]:
 def _few(named: Sequence[Named]) -> Iterator[Sequence[Named]]:
     """As many as one act finds in time even where they are large."""
     return (named[start : start + MAX_CANCELLED] for start in range(0, len(named), MAX_CANCELLED))
+
+
+def _which(named: Named) -> tuple[str, bytes | str]:
+    return ("id", pack_id(named.id)) if named.id is not None else ("key", named.key or "")
+
+
+def _found(reply: Sequence[bytes]) -> Waiting | None:
+    return unpack(reply[0], int(reply[1]), int(reply[2])) if reply else None
 
 
 def _receipts(reply: Any, messages: Sequence[Waiting]) -> list[Receipt]:

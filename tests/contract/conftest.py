@@ -58,7 +58,7 @@ def _in_memory() -> Place:
         store._keys.clear()
         store._dead.clear()
 
-    return Place("memory", lambda: store, empty, lambda: [*store._messages, *store._keys, *map(str, store._dead)])
+    return Place("memory", lambda: store, empty, lambda: [*store._messages, *store._keys, *store._dead])
 
 
 def _in_redis(url: str) -> Place:

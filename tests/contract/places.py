@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import msgpack
 from django.db import connections
 
-from delayserver.message import Claim, DeadLetter, Receipt, Target, Waiting, new_id
+from delayserver.message import Claim, DeadLetter, OnConflict, Receipt, Target, Waiting, new_id
 from delayserver.stores.base import Store
 
 from ..support.clock import NOW
@@ -38,6 +38,11 @@ class Place:
 def waiting(due: int = NOW, *, channel: str = "sink", id: str | None = None, **parts: Any) -> Waiting:
     """A message as a store gets it."""
     return Waiting(id or new_id(due), due, Target("channel", channel), **{"body": BODY, **parts})
+
+
+def each(on_conflict: OnConflict, messages: Sequence[Waiting]) -> list[Waiting]:
+    """The messages, to be put with this policy."""
+    return [replace(message, on_conflict=on_conflict) for message in messages]
 
 
 def letter(at: int, reason: str = "it would not go") -> DeadLetter:

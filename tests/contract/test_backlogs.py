@@ -11,7 +11,7 @@ from delayserver.message import OnConflict, Target, Waiting
 from delayserver.stores.base import Named, Store
 
 from ..support.clock import NOW
-from .places import BODY, LEASE, Place, ids, in_thread, waiting
+from .places import BODY, LEASE, Place, each, ids, in_thread, waiting
 
 
 async def held_back(store: Store, *messages: Waiting, name: str = "sink") -> None:
@@ -226,7 +226,7 @@ async def test_a_message_held_back_has_its_key_again(store: Store) -> None:
     message = waiting(NOW - 5, key="k")
     await store.aput([message])
     assert await store.hold_back(await store.claim(NOW, 10, LEASE), ["sink"]) == [True]
-    [receipt] = await store.aput([waiting(NOW, key="k")], "keep")
+    [receipt] = await store.aput(each("keep", [waiting(NOW, key="k")]))
     assert receipt == (message.id, NOW - 5, False)
 
 
@@ -284,9 +284,9 @@ async def test_what_is_in_a_backlog_can_be_moved_out_of_it(store: Store, place: 
 async def test_a_put_with_its_key_keeps_or_replaces_what_is_in_a_backlog(store: Store, place: Place) -> None:
     old, new = waiting(NOW - 5, key="k"), waiting(NOW, key="k")
     await held_back(store, old)
-    [receipt] = await store.aput([waiting(NOW - 9, key="k")], "keep")
+    [receipt] = await store.aput(each("keep", [waiting(NOW - 9, key="k")]))
     assert receipt == (old.id, NOW - 5, False)
-    [receipt] = await store.aput([new], "replace")
+    [receipt] = await store.aput(each("replace", [new]))
     assert receipt == (new.id, NOW, True)
     assert await store.backlogs() == []
     assert ids(await store.claim(NOW, 10, LEASE)) == [new.id]
@@ -300,7 +300,7 @@ async def test_putting_it_again_leaves_it_in_its_backlog(
 ) -> None:
     message = waiting(NOW - 5, key=key)
     await held_back(store, message)
-    [receipt] = await store.aput([message], on_conflict)
+    [receipt] = await store.aput(each(on_conflict, [message]))
     assert receipt == (message.id, NOW - 5, True)
     assert await store.next_due() is None
     assert await emptied(store) == [message.id]

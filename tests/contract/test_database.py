@@ -13,7 +13,7 @@ from delayserver.stores.database import DatabaseStore
 from delayserver.stores.database_rows import SLOTS, slot_of
 
 from ..support.clock import NOW
-from .places import BODY, LEASE, Place, ids, in_thread, waiting
+from .places import BODY, LEASE, Place, each, ids, in_thread, waiting
 
 
 @pytest.fixture(params=["database-sqlite", "database-postgres", "database-mariadb"])
@@ -123,7 +123,7 @@ async def test_a_question_leaves_the_settings_of_a_callers_transaction_alone(pla
     def asks_in_a_transaction() -> list[str]:
         connection = connections[store.using]
         with transaction.atomic(using=store.using), connection.cursor() as cursor:
-            store._table.put([waiting()], "keep")
+            store._table.put(each("keep", [waiting()]))
             store._table.first_due()
             cursor.execute("SELECT current_setting('enable_sort'), current_setting('enable_seqscan')")
             return list(cursor.fetchone())

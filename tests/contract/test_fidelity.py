@@ -18,7 +18,7 @@ from delayserver.message import Target, Waiting, new_id
 from delayserver.stores.base import Store
 
 from ..support.clock import NOW
-from .places import LEASE, ids, waiting
+from .places import LEASE, each, ids, waiting
 
 NAME_CHARACTERS = string.ascii_letters + string.digits + "-_."
 EACH_STORE = hypothesis.settings(
@@ -79,7 +79,7 @@ def different_keys(batch: Sequence[Waiting]) -> bool:
 @EACH_STORE
 @hypothesis.given(batch=st.lists(messages(), min_size=1, max_size=8).filter(different_keys))
 async def test_a_message_comes_out_exactly_as_it_went_in(store: Store, batch: list[Waiting]) -> None:
-    await store.aput(batch, "error")
+    await store.aput(each("error", batch))
     claims = await store.claim(NOW, 100, LEASE)
     assert [claim.message for claim in claims] == sorted(batch, key=lambda message: (message.due, message.id))
     postponed = await store.postpone(claims, [NOW] * len(batch), spend=False)

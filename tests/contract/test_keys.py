@@ -10,7 +10,7 @@ from delayserver.message import OnConflict
 from delayserver.stores.base import Named, Store
 
 from ..support.clock import NOW
-from .places import LEASE, Place, ids, in_thread, waiting
+from .places import LEASE, Place, each, ids, in_thread, waiting
 
 CONFLICTS: tuple[OnConflict, ...] = ("keep", "replace", "error")
 
@@ -18,7 +18,7 @@ CONFLICTS: tuple[OnConflict, ...] = ("keep", "replace", "error")
 async def test_keep_keeps_the_message_that_waits_and_tells_of_it(store: Store) -> None:
     first, second = waiting(NOW, key="k"), waiting(NOW + 1, key="k")
     await store.aput([first])
-    [receipt] = await store.aput([second], "keep")
+    [receipt] = await store.aput(each("keep", [second]))
     assert receipt == (first.id, first.due, False)
     assert ids(await store.claim(NOW + 1, 10, LEASE)) == [first.id]
 
@@ -26,7 +26,7 @@ async def test_keep_keeps_the_message_that_waits_and_tells_of_it(store: Store) -
 async def test_replace_puts_the_new_message_in_the_old_ones_stead(store: Store) -> None:
     first, second = waiting(NOW, key="k"), waiting(NOW + 1, key="k")
     await store.aput([first])
-    [receipt] = await store.aput([second], "replace")
+    [receipt] = await store.aput(each("replace", [second]))
     assert receipt == (second.id, second.due, True)
     assert await store.next_due() == NOW + 1
     assert ids(await store.claim(NOW + 1, 10, LEASE)) == [second.id]
@@ -36,9 +36,9 @@ async def test_error_raises_and_stores_nothing(store: Store) -> None:
     first = waiting(NOW, key="k")
     await store.aput([first])
     with pytest.raises(KeyTaken, match="'k' is waiting already"):
-        await store.aput([waiting(NOW, key="k")], "error")
+        await store.aput(each("error", [waiting(NOW, key="k")]))
     with pytest.raises(KeyTaken):
-        await in_thread(store.put, [waiting(NOW, key="k")], "error")
+        await in_thread(store.put, each("error", [waiting(NOW, key="k")]))
     assert ids(await store.claim(NOW, 10, LEASE)) == [first.id]
 
 
@@ -46,23 +46,23 @@ async def test_of_a_batch_with_one_taken_key_nothing_is_stored(store: Store) -> 
     await store.aput([waiting(NOW, key="taken")])
     batch = [waiting(NOW), waiting(NOW, key="free"), waiting(NOW, key="taken"), waiting(NOW)]
     with pytest.raises(KeyTaken, match="taken"):
-        await store.aput(batch, "error")
+        await store.aput(each("error", batch))
     assert await store.count() == 1
-    [receipt] = await store.aput([waiting(NOW, key="free")], "error")
+    [receipt] = await store.aput(each("error", [waiting(NOW, key="free")]))
     assert receipt.created
 
 
 async def test_of_a_batch_that_takes_one_key_twice_nothing_is_stored(store: Store) -> None:
     with pytest.raises(KeyTaken, match="'k'"):
-        await store.aput([waiting(NOW, key="k"), waiting(NOW, key="k")], "error")
+        await store.aput(each("error", [waiting(NOW, key="k"), waiting(NOW, key="k")]))
     assert await store.count() == 0
 
 
 async def test_within_a_batch_keys_are_kept_and_replaced_in_order(store: Store) -> None:
     one, two = waiting(NOW, key="k"), waiting(NOW + 1, key="k")
-    assert [receipt.created for receipt in await store.aput([one, two], "keep")] == [True, False]
+    assert [receipt.created for receipt in await store.aput(each("keep", [one, two]))] == [True, False]
     three, four = waiting(NOW + 2, key="k"), waiting(NOW + 3, key="k")
-    assert [receipt.created for receipt in await store.aput([three, four], "replace")] == [True, True]
+    assert [receipt.created for receipt in await store.aput(each("replace", [three, four]))] == [True, True]
     assert ids(await store.claim(NOW + 9, 10, LEASE)) == [four.id]
 
 
@@ -71,7 +71,7 @@ async def test_a_key_is_free_from_the_moment_of_the_claim(store: Store, on_confl
     first, second = waiting(NOW, key="k"), waiting(NOW + 1, key="k")
     await store.aput([first])
     claims = await store.claim(NOW, 10, LEASE)
-    [receipt] = await store.aput([second], on_conflict)
+    [receipt] = await store.aput(each(on_conflict, [second]))
     assert receipt == (second.id, second.due, True)
     assert await store.finish(claims) == [True]
     assert await store.acancel([Named(key="k")]) == [True]
@@ -83,7 +83,7 @@ async def test_a_postponed_message_has_its_key_again(store: Store) -> None:
     for spend in (False, True):
         claims = await store.claim(NOW, 10, LEASE)
         await store.postpone(claims, [NOW], spend=spend)
-        [receipt] = await store.aput([waiting(NOW, key="k")], "keep")
+        [receipt] = await store.aput(each("keep", [waiting(NOW, key="k")]))
         assert receipt == (message.id, NOW, False)
     assert await store.acancel([Named(key="k")]) == [True]
     assert await store.count() == 0
@@ -105,7 +105,7 @@ async def test_a_postponed_message_leaves_its_key_to_the_one_that_took_it(store:
     [("a", "A"), ("a", "a "), ("é", "e"), ("ß", "ss"), ("k", "k\u200b"), ("1", "\uff11"), ("x", "x" * 200)],
 )
 async def test_keys_are_compared_code_point_by_code_point(store: Store, one: str, two: str) -> None:
-    receipts = await store.aput([waiting(NOW, key=one), waiting(NOW, key=two)], "error")
+    receipts = await store.aput(each("error", [waiting(NOW, key=one), waiting(NOW, key=two)]))
     assert [receipt.created for receipt in receipts] == [True, True]
     assert await store.acancel([Named(key=two)]) == [True]
     assert [claim.message.key for claim in await store.claim(NOW, 10, LEASE)] == [one]
@@ -158,7 +158,7 @@ async def test_a_cancelled_message_frees_its_key(store: Store) -> None:
     message = waiting(NOW, key="k")
     await store.aput([message])
     await store.acancel([Named(id=message.id)])
-    [receipt] = await store.aput([waiting(NOW, key="k")], "error")
+    [receipt] = await store.aput(each("error", [waiting(NOW, key="k")]))
     assert receipt.created
 
 
@@ -190,7 +190,7 @@ async def test_a_moved_message_can_be_moved_and_cancelled_again(store: Store, pl
     await store.aput([message])
     for due in (NOW + 7, NOW - 7, NOW, NOW + 8):
         assert await in_thread(store.reschedule, Named(id=message.id), due) is True
-    [receipt] = await store.aput([waiting(NOW, key="k")], "keep")
+    [receipt] = await store.aput(each("keep", [waiting(NOW, key="k")]))
     assert receipt == (message.id, NOW + 8, False)
     assert await store.acancel([Named(key="k")]) == [True]
     assert await in_thread(place.leftovers) == []

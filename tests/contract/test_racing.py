@@ -11,7 +11,7 @@ from delayserver.message import OnConflict, Receipt, Waiting
 from delayserver.stores.base import Named, Store
 
 from ..support.clock import NOW
-from .places import LEASE, Place, ids, in_thread, in_threads, waiting
+from .places import LEASE, Place, each, ids, in_thread, in_threads, waiting
 
 THREADS = 16
 
@@ -24,7 +24,7 @@ async def put_at_once(place: Place, messages: list[Waiting], on_conflict: OnConf
         store = place.store()
         start.wait(10)
         try:
-            return store.put([message], on_conflict)[0]
+            return store.put(each(on_conflict, [message]))[0]
         except KeyTaken:
             return None
 

@@ -18,7 +18,7 @@ from delayserver.stores.base import Named, Store
 from delayserver.stores.memory import MemoryStore
 
 from ..support.clock import NOW
-from .places import Place, waiting
+from .places import Place, each, waiting
 
 offsets = st.integers(-2, 12).map(lambda half: 2 * half)
 keys = st.sampled_from([None, "a", "b", "c"])
@@ -81,13 +81,13 @@ class StoreMachine(RuleBasedStateMachine):
     )
     def put(self, parts: list[tuple[int, str | None, bool, str]], on_conflict: OnConflict) -> None:
         batch = [self.make(*part) for part in parts]
-        self.agree(lambda store: store.aput(batch, on_conflict))
+        self.agree(lambda store: store.aput(each(on_conflict, batch)))
 
     @rule(which=choices, on_conflict=conflicts)
     def put_again(self, which: int, on_conflict: OnConflict) -> None:
         if self.messages:
             message = self.messages[which % len(self.messages)]
-            self.agree(lambda store: store.aput([message], on_conflict))
+            self.agree(lambda store: store.aput(each(on_conflict, [message])))
 
     @rule(which=choices, key=keys)
     def cancel(self, which: int, key: str | None) -> None:

@@ -11,7 +11,7 @@ from delayserver.message import OnConflict
 from delayserver.stores.base import Named, Store
 
 from ..support.clock import NOW
-from .places import LEASE, Place, ids, in_thread, letter, waiting
+from .places import LEASE, Place, each, ids, in_thread, letter, waiting
 
 
 async def test_a_message_put_is_claimed_as_it_was_put(store: Store) -> None:
@@ -188,11 +188,11 @@ async def test_putting_the_same_message_again_changes_nothing(
 ) -> None:
     """As it happens where the answer to a put is lost, and a client puts again."""
     message = waiting(NOW + 5, key=key)
-    first = await store.aput([message], on_conflict)
-    assert await store.aput([message], on_conflict) == first
+    first = await store.aput(each(on_conflict, [message]))
+    assert await store.aput(each(on_conflict, [message])) == first
     assert await store.count() == 1
     await store.areschedule(Named(id=message.id), NOW + 3)
-    await store.aput([message], on_conflict)
+    await store.aput(each(on_conflict, [message]))
     assert await store.next_due() == NOW + 3
     assert ids(await store.claim(NOW + 5, 10, LEASE)) == [message.id]
 
@@ -205,7 +205,7 @@ async def test_putting_the_same_message_again_does_not_take_it_from_its_server(
     message = waiting(key=key)
     await store.aput([message])
     claims = await store.claim(NOW, 10, LEASE)
-    await store.aput([message], on_conflict)
+    await store.aput(each(on_conflict, [message]))
     assert await store.claim(NOW + LEASE - 1, 10, LEASE) == []
     assert await store.acancel([Named(key="k")]) == [False]
     assert await store.finish(claims) == [True]

@@ -9,7 +9,7 @@ import pytest
 
 from delayserver.stores.base import Named, Store
 
-from .places import Place, in_thread, waiting
+from .places import Place, each, in_thread, waiting
 
 WAKE_SECONDS = 2.0
 
@@ -78,13 +78,13 @@ async def test_what_is_moved_to_an_earlier_instant_wakes(store: Store, other: St
 async def test_what_replaces_by_key_wakes(store: Store, other: Store, due: int) -> None:
     await store.aput([waiting(due + 3_600_000, key="k")])
     server = await sleeping(store, due)
-    await other.aput([waiting(due, key="k")], "replace")
+    await other.aput(each("replace", [waiting(due, key="k")]))
     await server
 
 
 async def test_a_batch_that_replaces_one_of_its_own_wakes(store: Store, other: Store, due: int) -> None:
     server = await sleeping(store, due)
-    await other.aput([waiting(due - 500, key="k"), waiting(due, key="k")], "replace")
+    await other.aput(each("replace", [waiting(due - 500, key="k"), waiting(due, key="k")]))
     await server
 
 

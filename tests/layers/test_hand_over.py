@@ -16,7 +16,8 @@ from delayserver.layers.base import Delivered, Delivery, Outcome
 from delayserver.layers.channels_redis import RedisLayer
 from delayserver.loops.dispatch import Dispatch
 from delayserver.stores.base import Named, Parcel
-from delayserver.stores.redis import MAX_ACT_BYTES, RedisStore
+from delayserver.stores.redis import RedisStore
+from delayserver.stores.redis_shelf import MAX_ACT_BYTES
 
 from .conftest import put
 

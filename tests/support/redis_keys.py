@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import redis
 
 STORE = "[{]delayserver:*}:"
-LASTING = [f"{STORE}{name}" for name in ("waiting", "keys", "moved", "attempts", "dead", "backlogs")]
+LASTING = [f"{STORE}{name}" for name in ("waiting", "keys", "moved", "attempts", "dead", "backlogs", "letters")]
 
 
 def leaked_keys(client: redis.Redis, allowed: Sequence[str] = ()) -> list[str]:

@@ -1,14 +1,14 @@
--- ARGV limit of dead letters, then for each: generation member at letter
+-- ARGV limit of dead letters, then for each: generation member at id letter
 -- -> for each whether it was ours; a member of '' comes from nowhere and is always ours
 local held = {}
-for i = 2, #ARGV, 4 do
+for i = 2, #ARGV, 5 do
   local member = ARGV[i + 1]
   local ours = member == '' or holds(ARGV[i], member)
   if ours then
-    redis.call('ZADD', dead, ARGV[i + 2], ARGV[i + 3])
+    bury(ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
     if member ~= '' then remove(id_of(member), member) end
   end
   held[#held + 1] = ours and 1 or 0
 end
-redis.call('ZREMRANGEBYRANK', dead, 0, -ARGV[1] - 1)
+keep_newest(ARGV[1])
 return held

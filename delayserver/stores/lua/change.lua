@@ -6,14 +6,15 @@ for i = 4, #ARGV, 2 do
   if ARGV[i] == 'key' then id = redis.call('HGET', keys, id) end
   local member, _, backlog = nil, nil, nil
   if id then member, _, backlog = find(id) end
+  if member and expired(member, ARGV[2]) then member, backlog = nil, nil end
   if member and due ~= '' then
     redis.call('ZADD', waiting, due, member)
     move(id, due)
     wake(ARGV[1], {[member] = true}, ARGV[2])
   elseif member then
-    local _, _, _, key = parse(member)
+    local ok, _, _, _, key = pcall(parse, member)
     remove(id, member)
-    free_key(key, id)
+    free_key(ok and key, id)
   end
   if backlog then keep_backlog(backlog) end
   changed[#changed + 1] = member and 1 or 0

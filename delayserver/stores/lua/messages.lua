@@ -9,8 +9,9 @@
 -- the id that holds it, `moved` an id to its score where that is not the due instant in the id, `attempts` an id to how
 -- many attempts are spent. A claim's score has a fraction, which is no other claim's.
 -- A backlog is a range of scores far behind all others, in due order: its slot times SLOT, and the due instant. `backlogs`
--- maps its name to its slot.
+-- maps its name to its slot. `dead` has the ids of dead letters by when they died, `letters` their bytes.
 local waiting, keys, moved, attempts, dead, backlogs = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local letters = KEYS[7]
 local SLOT, LAST_SLOT = 8796093022208, 1023 -- 2^43 ms lie in the year 2248; a double holds 1023 of them and every ms
 
 local function id_of(member)
@@ -114,6 +115,21 @@ local function find(id)
   return member, score % SLOT, names_by_slot[math.floor(score / SLOT)]
 end
 
+-- Whether a message shall no longer be handed over at `now`; 0 is for who has not read the clock.
+local function expired(member, now)
+  local ok, _, flags, _, _, at = pcall(parse, member)
+  if not ok or flags < 4 then return false end
+  local high, low = string.byte(member, at, at + 1)
+  local expires = cmsgpack.unpack(string.sub(member, at + 2, at + 1 + high * 256 + low))[2]
+  if not expires then return false end
+  now = tonumber(now)
+  if now == 0 then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return expires < now
+end
+
 local function free_key(key, id)
   if key and redis.call('HGET', keys, key) == id then redis.call('HDEL', keys, key) end
 end
@@ -162,14 +178,15 @@ local function hold_back(id, member, due, name, now)
 end
 
 -- Nowhere -> waiting. Answers 1, or {id, due} of the message that has the key and was kept. What is there already was put
--- before, and the answer was lost.
-local function put(on_conflict, due, id, key, spent, member)
-  if key ~= '' then
+-- before, and the answer was lost. Before the key stands what to do where it is taken: k(eep), r(eplace) or e(rror).
+local function put(due, id, keyed, spent, member, now)
+  if keyed ~= '' then
     if redis.call('ZSCORE', waiting, member) then return 1 end
+    local policy, key = string.sub(keyed, 1, 1), string.sub(keyed, 2)
     local held = redis.call('HGET', keys, key)
     local old, old_due, backlog = nil, nil, nil
     if held then old, old_due, backlog = find(held) end
-    if old and on_conflict ~= 'replace' then return {held, text(old_due)} end
+    if old and policy ~= 'r' and not expired(old, now) then return {held, text(old_due)} end
     if old then remove(held, old) end
     if backlog then keep_backlog(backlog) end
     redis.call('HSET', keys, key, id)

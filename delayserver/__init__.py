@@ -4,9 +4,11 @@ How a message travels, and so the order in which to read:
 
 =====================  ====================================================================
 `sending`              your code asks for a message to be sent later
+`transactions`         which may have to wait for your own transaction to commit
 `message`, `content`   it is checked, resolved against the clock, and packed
 `stores`               it waits, in Redis, in the database, or in memory
 `loops.intake`         the other door: what anyone sent to the channel ``asgi.delay``
+`changing`             until it is due, you can take it back, move it, or ask for it
 `loops.dispatch`       it is due: the store hands it over, or claims it for `loops.delivering`
 `layers`               it goes out on the channel layer
 `server`               the loops together: ``manage.py rundelay``
@@ -20,9 +22,17 @@ Beside the way: `errors`, `clock`, `backoff` (`Retry`), `events` (every line of 
 from __future__ import annotations
 
 from .backoff import Retry
+from .changing import acancel, aget, areschedule, cancel, get, reschedule
 from .errors import ConfigurationError, DelayServerError, InvalidMessage, KeyTaken, StoreUnavailable
 from .message import Message, Receipt
-from .sending import agroup_send_later, asend_later, group_send_later, send_later
+from .sending import (
+    agroup_send_later,
+    asend_later,
+    asend_many_later,
+    group_send_later,
+    send_later,
+    send_many_later,
+)
 
 __all__ = [
     "ConfigurationError",
@@ -33,10 +43,18 @@ __all__ = [
     "Receipt",
     "Retry",
     "StoreUnavailable",
+    "acancel",
+    "aget",
     "agroup_send_later",
+    "areschedule",
     "asend_later",
+    "asend_many_later",
+    "cancel",
+    "get",
     "group_send_later",
+    "reschedule",
     "send_later",
+    "send_many_later",
 ]
 
 __version__ = "0.1.0"

@@ -100,6 +100,19 @@ class Waiting:
     home: str = ""  # the process it must go out in, where the layer is a process's own
     on_conflict: OnConflict = field(default="keep", compare=False)  # what a put does where its key is taken; not kept
 
+    def asked_for(self, unseal: Callable[[bytes], bytes] = bytes) -> Message:
+        """The request that it was: eta and expires as instants."""
+        kind, name = self.target.kind, self.target.name
+        return Message(
+            content=unpack(unseal(self.body)),
+            channel=name if kind == "channel" else None,
+            group=name if kind == "group" else None,
+            eta=at_instant(self.due),
+            key=self.key,
+            expires=None if self.expires is None else at_instant(self.expires),
+            retry=self.retry,
+        )
+
     def content(self, unseal: Callable[[bytes], bytes] = bytes) -> Content:
         """The content as it was given; with `retry`, and with ``__delay__`` beside it."""
         content: Content = unpack(unseal(self.body))
@@ -175,13 +188,8 @@ class Message:
     def __post_init__(self) -> None:
         if (self.channel is None) == (self.group is None):
             raise InvalidMessage(f"expected one of channel and group, got {_count(self.channel)}")
-        if (self.delay is None) == (self.eta is None):
-            raise InvalidMessage(f"expected one of delay and eta, got {_count(self.delay)}")
+        check_time(self.delay, self.eta)
         self.target  # noqa: B018  refuses a bad name
-        if self.delay is not None:
-            _milliseconds("delay", self.delay)
-        if self.eta is not None:
-            _instant("eta", self.eta)
         if self.expires is not None:
             _either("expires", self.expires)
         if self.key is not None and not (
@@ -215,12 +223,7 @@ class Message:
     ) -> Waiting:
         """Resolve the times by `clock`, pack the content, of at most `max_bytes` bytes, and seal that."""
         body = seal(pack(self.content, max_bytes))
-        if self.delay is not None:
-            due = clock.due(_milliseconds("delay", self.delay))
-        else:
-            due = _instant("eta", self.eta)
-            if due - clock.now() > MAX_DELAY:
-                raise InvalidMessage(f"expected eta to be at most 100 years ahead, got {shown(self.eta)}")
+        due = due_instant(clock, self.delay, self.eta)
         expires = None
         if self.expires is not None:
             kind, value = _either("expires", self.expires)
@@ -277,6 +280,34 @@ def parse(wire: object) -> Message:
     if options.get("retry") is not None:
         options["retry"] = Retry.parse(options["retry"])
     return Message(**options)
+
+
+# -- times ---------------------------------------------------------------------------------------------------
+
+
+def check_time(delay: int | timedelta | None, eta: datetime | None) -> None:
+    """Raise `InvalidMessage` unless one of the two is given, and says when."""
+    if (delay is None) == (eta is None):
+        raise InvalidMessage(f"expected one of delay and eta, got {_count(delay)}")
+    if delay is not None:
+        _milliseconds("delay", delay)
+    if eta is not None:
+        _instant("eta", eta)
+
+
+def due_instant(clock: Clock, delay: int | timedelta | None, eta: datetime | None) -> int:
+    """Either of the two by `clock`, in milliseconds since the epoch."""
+    if delay is not None:
+        return clock.due(_milliseconds("delay", delay))
+    due = _instant("eta", eta)
+    if due - clock.now() > MAX_DELAY:
+        raise InvalidMessage(f"expected eta to be at most 100 years ahead, got {shown(eta)}")
+    return due
+
+
+def at_instant(ms: int) -> datetime:
+    """Milliseconds since the epoch as an aware datetime, UTC."""
+    return _EPOCH + ms * _MS
 
 
 # -- bytes ---------------------------------------------------------------------------------------------------

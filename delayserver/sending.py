@@ -1,14 +1,18 @@
 """What a project calls: a message to be sent later goes straight into the store.
 
 Everything that can be wrong with a message is refused here, where the call is made. A call that returned has stored
-its message. The `a`-twins await; the plain functions open no event loop.
+its message, or will on commit: see `transactions`. The `a`-twins await; the plain functions open no event loop.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
 
+from asgiref.sync import sync_to_async
+
+from . import transactions
 from .backoff import Retry
 from .clock import Clock
 from .conf import get_layer_settings, get_settings
@@ -17,7 +21,9 @@ from .errors import InvalidMessage
 from .layers import get_layer
 from .message import Message, OnConflict, Receipt, Waiting
 from .stores import get_stores
-from .stores.base import Store
+from .stores.base import MAX_BATCH, MAX_PUT_BYTES, Store
+
+Progress = Callable[[int], object]
 
 
 class Options(TypedDict, total=False):
@@ -42,41 +48,59 @@ class Options(TypedDict, total=False):
     retry: Retry
 
 
-def send_later(channel: str, message: Content, **options: Unpack[Options]) -> Receipt:
+def send_later(channel: str, message: Content, *, on_commit: bool = True, **options: Unpack[Options]) -> Receipt:
     """Store `message` for `channel`, to be sent after ``delay`` or at ``eta``; see `Options`.
 
     `message` is a dict with a `type`, as Channels has it, of None, bool, 64-bit int, float, str, bytes, list and
     dict. `channel` is a general (``"reports"``) or a specific (``"specific.abc!xyz"``) one.
 
-    Raises `InvalidMessage` for what could never be handed over, `StoreUnavailable` when Redis does not answer:
-    then the message was most likely not stored, unless the answer alone was lost.
+    Within ``atomic()`` the database store makes the message part of the transaction. Any other store gets it on
+    commit, and never on rollback; with ``on_commit=False``, at once.
+
+    Raises `InvalidMessage` for what could never be handed over, `KeyTaken` where that was asked for,
+    `StoreUnavailable` when Redis does not answer: then the message was most likely not stored, unless the answer alone
+    was lost.
     """
-    return _put(Message(channel=channel, content=message, **options))
+    return _send(Message(channel=channel, content=message, **options), on_commit)
 
 
-def group_send_later(group: str, message: Content, **options: Unpack[Options]) -> Receipt:
+def group_send_later(group: str, message: Content, *, on_commit: bool = True, **options: Unpack[Options]) -> Receipt:
     """As `send_later`, for every channel that is in `group` when the message is due."""
-    return _put(Message(group=group, content=message, **options))
+    return _send(Message(group=group, content=message, **options), on_commit)
 
 
-async def asend_later(channel: str, message: Content, **options: Unpack[Options]) -> Receipt:
+async def asend_later(channel: str, message: Content, *, on_commit: bool = True, **options: Unpack[Options]) -> Receipt:
     """As `send_later`."""
-    return await _aput(Message(channel=channel, content=message, **options))
+    return await _asend(Message(channel=channel, content=message, **options), on_commit)
 
 
-async def agroup_send_later(group: str, message: Content, **options: Unpack[Options]) -> Receipt:
+async def agroup_send_later(
+    group: str, message: Content, *, on_commit: bool = True, **options: Unpack[Options]
+) -> Receipt:
     """As `group_send_later`."""
-    return await _aput(Message(group=group, content=message, **options))
+    return await _asend(Message(group=group, content=message, **options), on_commit)
 
 
-def _put(message: Message) -> Receipt:
+def _send(message: Message, on_commit: bool) -> Receipt:
     store = _store_for(message)
-    return store.put([_resolve(message, store.read_clock())])[0]
+    return _put(store, [_resolve(message, store.read_clock())], on_commit)[0]
 
 
-async def _aput(message: Message) -> Receipt:
+async def _asend(message: Message, on_commit: bool) -> Receipt:
     store = _store_for(message)
-    return (await store.aput([_resolve(message, await store.aread_clock())]))[0]
+    return (await _aput(store, [_resolve(message, await store.aread_clock())], on_commit))[0]
+
+
+def _put(store: Store, messages: Sequence[Waiting], on_commit: bool) -> list[Receipt]:
+    return (transactions.defer(store, messages) if on_commit else None) or store.put(messages)
+
+
+async def _aput(store: Store, messages: Sequence[Waiting], on_commit: bool) -> list[Receipt]:
+    if on_commit and transactions.has_sync_caller():
+        receipts = await sync_to_async(transactions.defer)(store, messages)
+        if receipts is not None:
+            return receipts
+    return await store.aput(messages)
 
 
 def _store_for(message: Message) -> Store:
@@ -92,3 +116,86 @@ def _resolve(message: Message, clock: Clock) -> Waiting:
     waiting = message.waiting(clock, settings.max_message_bytes, home=home, seal=layer.seal)
     layer.check(message.content)
     return waiting
+
+
+# -- many at once ------------------------------------------------------------------------------------------------
+
+
+def send_many_later(
+    messages: Iterable[Message], *, on_commit: bool = True, progress: Progress | None = None
+) -> list[Receipt]:
+    """Store many messages, some hundreds in a round trip; a receipt for each, in their order.
+
+    All or none of them are stored, up to 500 messages with 512 KiB of content together. More go in as many such parts
+    as it takes, one after the other. `messages` may be a generator of any length: no more than a part is held at a
+    time, and the receipts. `progress` is called after each part with how many messages are stored.
+
+    Raises as `send_later` does. The parts before stay stored, and a note on the error says how many messages that were.
+    Where the layer has several Redis hosts, what goes to one of them is all or none.
+    """
+    bulk = _Bulk(progress)
+    with bulk:
+        for message in messages:
+            store = _store_for(message)
+            waiting = _resolve(message, store.read_clock())
+            if not bulk.takes(waiting):
+                bulk.stored({store: _put(store, share, on_commit) for store, share in bulk.shares()})
+            bulk.add(store, waiting)
+        bulk.stored({store: _put(store, share, on_commit) for store, share in bulk.shares()})
+    return bulk.receipts
+
+
+async def asend_many_later(
+    messages: Iterable[Message], *, on_commit: bool = True, progress: Progress | None = None
+) -> list[Receipt]:
+    """As `send_many_later`."""
+    bulk = _Bulk(progress)
+    with bulk:
+        for message in messages:
+            store = _store_for(message)
+            waiting = _resolve(message, await store.aread_clock())
+            if not bulk.takes(waiting):
+                bulk.stored({store: await _aput(store, share, on_commit) for store, share in bulk.shares()})
+            bulk.add(store, waiting)
+        bulk.stored({store: await _aput(store, share, on_commit) for store, share in bulk.shares()})
+    return bulk.receipts
+
+
+class _Bulk:
+    """The part that is being filled, and the receipts of those that are stored. An error gets a note of how many."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.receipts: list[Receipt] = []
+        self._progress = progress
+        self._part: list[tuple[Store, Waiting]] = []
+        self._size = 0
+
+    def takes(self, message: Waiting) -> bool:
+        fits = len(self._part) < MAX_BATCH and self._size + len(message.body) <= MAX_PUT_BYTES
+        return fits or not self._part
+
+    def add(self, store: Store, message: Waiting) -> None:
+        self._part.append((store, message))
+        self._size += len(message.body)
+
+    def shares(self) -> list[tuple[Store, list[Waiting]]]:
+        """The part, by store: most often there is one."""
+        shares: dict[Store, list[Waiting]] = {}
+        for store, message in self._part:
+            shares.setdefault(store, []).append(message)
+        return list(shares.items())
+
+    def stored(self, receipts: Mapping[Store, Sequence[Receipt]]) -> None:
+        """The part is stored, and the next begins."""
+        answers = {store: iter(of_share) for store, of_share in receipts.items()}
+        self.receipts += [next(answers[store]) for store, _ in self._part]
+        self._part, self._size = [], 0
+        if self._progress is not None and self.receipts:
+            self._progress(len(self.receipts))
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and self.receipts:
+            error.add_note(f"the first {len(self.receipts)} messages are stored")

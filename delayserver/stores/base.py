@@ -29,6 +29,7 @@ from ..message import Claim, DeadLetter, Receipt, Waiting
 from .shelf import Shelf
 
 MAX_BATCH = 500  # the most one act takes, so that no script or statement runs long
+MAX_PUT_BYTES = 524_288  # and the most content that goes with others into one put
 MAX_CLAIM_BYTES = 4_194_304  # and about the most content one claim takes, so that memory is bounded
 STORE_THREAD = "delayserver-store"  # the name of a thread in which a store waits for its server
 MAX_DEAD_LETTERS = 10_000  # the oldest go first
@@ -79,6 +80,7 @@ class Store(Shelf):
 
     clock: Clock
     place: str | None = None
+    database: str | None = None  # whose transactions it takes part in: an alias of DATABASES
 
     def __init__(self, layer: LayerSettings, **options: Any) -> None:
         """For the messages of one layer; `options` are ``STORE_OPTIONS``."""

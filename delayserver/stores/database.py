@@ -36,7 +36,7 @@ class DatabaseStore(Store):
     """One layer's messages in the database `using`."""
 
     def __init__(self, layer: LayerSettings, using: str = "default", *, clock: Clock | None = None) -> None:
-        self.using = using
+        self.using = self.database = using
         self.layer = layer.alias
         self._table = ClaimTable(using, layer.alias, clock)
         self.clock = self._table.clock

@@ -163,7 +163,8 @@ class DeadLetter:
 
     @classmethod
     def of(cls, message: Waiting, at: int, reason: str) -> DeadLetter:
-        """A message that waited, whole."""
+        """A message that waited, whole; how often it went out is told by the reason."""
+        message = replace(message, due=at, attempt=0)
         return cls(message.id, at, reason, message.target.name, message.body, message)
 
 

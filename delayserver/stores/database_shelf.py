@@ -122,7 +122,9 @@ class ShelfTable(Table):
     def _requeue(self, letters: Sequence[DeadLetter], now: int, joined: bool) -> list[bool]:
         self._lock_sqlite()
         there = self._dead_ids([letter.id for letter in letters if letter.message is not None])
-        messages = [letter.message.anew(now) for letter in letters if letter.message and letter.id in there]
+        again = set(self._all.filter(pk__in=there).values_list("id", flat=True))  # these were put again
+        dead = [letter for letter in letters if letter.id in there - again]
+        messages = [letter.message.anew(now) for letter in dead if letter.message is not None]
         taken = self._keys_taken(digest(message.key) for message in messages)
         rows = []
         for message in messages:

@@ -250,7 +250,8 @@ class MemoryStore(Store):
     def _requeue(self, letter: DeadLetter, now: int) -> bool:
         if letter.message is None or self._dead.pop(letter.id, None) is None:
             return False
-        self._put_back(letter.message.anew(now))
+        if letter.id not in self._messages:  # else it was put again
+            self._put_back(letter.message.anew(now))
         return True
 
     async def purge(self, ids: Sequence[str]) -> list[bool]:

@@ -16,6 +16,7 @@ from delayserver.errors import KeyTaken
 from delayserver.message import Claim, DeadLetter, OnConflict, Waiting
 from delayserver.stores.base import Named, Store
 from delayserver.stores.memory import MemoryStore
+from delayserver.stores.shelf import Wanted
 
 from ..support.clock import NOW
 from .places import Place, each, waiting
@@ -26,6 +27,13 @@ conflicts: st.SearchStrategy[OnConflict] = st.sampled_from(["keep", "replace", "
 choices = st.integers(0, 50)
 channels = st.sampled_from(["sink", "specific.x!1", "specific.x!2"])
 backlog_names = st.sampled_from(["sink", "specific.x!", "specific.x!1"])
+wishes = st.builds(
+    Wanted,
+    kind=st.sampled_from([None, "channel", "group"]),
+    name=st.sampled_from([None, "sink", "s*", "specific.x!*"]),
+    key=st.sampled_from([None, "a", "*"]),
+    due_from=st.sampled_from([0, 1]),
+)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -98,6 +106,26 @@ class StoreMachine(RuleBasedStateMachine):
     def reschedule(self, which: int, key: str | None, offset: int) -> None:
         named = self.named(which, key)
         self.agree(lambda store: store.areschedule(named, self.now + offset))
+
+    @rule(which=choices, key=keys)
+    def get(self, which: int, key: str | None) -> None:
+        named = self.named(which, key)
+        self.agree(lambda store: store.aget(named))
+
+    @rule(wanted=wishes, offset=offsets)
+    def look(self, wanted: Wanted, offset: int) -> None:
+        wanted = wanted._replace(due_from=max(0, wanted.due_from and self.now + offset))
+
+        async def seen(store: Store) -> list[tuple[Any, ...]]:
+            page = await store.look(wanted, 100)
+            assert page.rest is None
+            return sorted((one.message.id, one.message, one.size, one.claimed, one.held_back) for one in page.listed)
+
+        self.agree(seen)
+
+    @rule()
+    def tally(self) -> None:
+        self.agree(lambda store: store.tally())
 
     def named(self, which: int, key: str | None) -> Named:
         if key is not None or not self.messages:
@@ -182,7 +210,19 @@ class StoreMachine(RuleBasedStateMachine):
 
     def letter(self, claim: Claim) -> DeadLetter:
         self.made += 1
-        return DeadLetter(claim.message.id, NOW + self.made, "a reason", "a channel", claim.message.body)
+        return DeadLetter.of(claim.message, NOW + self.made, "a reason")
+
+    @rule(which=choices)
+    def requeue(self, which: int) -> None:
+        letters = self.run(self.model.dead_letters(100))
+        if letters:
+            self.agree(lambda store: store.requeue([letters[which % len(letters)]], self.now))
+
+    @rule(which=choices)
+    def purge(self, which: int) -> None:
+        letters = self.run(self.model.dead_letters(100))
+        if letters:
+            self.agree(lambda store: store.purge([letters[which % len(letters)].id, "nobody"]))
 
     def chosen(self, which: set[int]) -> tuple[list[Claim], list[Claim]]:
         """Some claims, of old as well: no message twice, as no server would."""

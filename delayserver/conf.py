@@ -1,4 +1,4 @@
-"""The only reader of settings: ``DELAYSERVER`` and ``CHANNEL_LAYERS``, with every default in one place."""
+"""The only reader of settings: ``DELAYSERVER`` and what it stands on, with every default in one place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, InvalidMessage
+from .message import Target
 
 STORES = {
     "redis": "delayserver.stores.redis.RedisStore",
@@ -20,7 +21,8 @@ STORES = {
     "memory": "delayserver.stores.memory.MemoryStore",
 }
 REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
-REDIS_LAYERS = (REDIS_LAYER, "channels_redis.pubsub.RedisPubSubChannelLayer")
+PUBSUB_LAYER = "channels_redis.pubsub.RedisPubSubChannelLayer"
+REDIS_LAYERS = (REDIS_LAYER, PUBSUB_LAYER)
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 STORE_OPTIONS = {"redis": {"url", "cluster"}, "database": {"using"}, "memory": set[str]()}
 
@@ -37,6 +39,7 @@ class Settings:
     channel_layer: str = "default"
     channel: str = "asgi.delay"
     max_message_bytes: int = 1_048_576
+    check_handlers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +66,21 @@ def get_settings() -> Settings:
     faults = settings_faults()
     if faults:
         raise ConfigurationError(faults[0].sentence)
-    given: Mapping[str, Any] = getattr(django_settings, "DELAYSERVER", {})
-    return Settings(**{name.lower(): value for name, value in given.items()})
+    return Settings(**{name.lower(): value for name, value in _given().items()})
+
+
+def says(name: str) -> bool:
+    """Whether ``DELAYSERVER`` has this name, rather than its default."""
+    return name in _given()
+
+
+def _given() -> Any:
+    return getattr(django_settings, "DELAYSERVER", {})
 
 
 def get_layer_settings(alias: str) -> LayerSettings:
     """The entry of ``CHANNEL_LAYERS`` called `alias`, or `ConfigurationError`."""
-    layers: Mapping[str, Any] = getattr(django_settings, "CHANNEL_LAYERS", None) or {}
+    layers = known_layers()
     if not layers:
         raise ConfigurationError(
             "You do not have any CHANNEL_LAYERS configured. Add one: the quickstart of delayserver shows how."
@@ -80,32 +91,59 @@ def get_layer_settings(alias: str) -> LayerSettings:
         )
     entry = layers[alias]
     backend = entry.get("BACKEND", "") if isinstance(entry, Mapping) else ""
-    return LayerSettings(alias, backend, entry.get("CONFIG", {}) if backend else {})
+    config = entry.get("CONFIG", {}) if backend else {}
+    return LayerSettings(alias, backend, config if isinstance(config, Mapping) else {})
+
+
+def known_layers() -> Mapping[str, Any]:
+    """``CHANNEL_LAYERS``."""
+    return getattr(django_settings, "CHANNEL_LAYERS", None) or {}
+
+
+def known_layer() -> LayerSettings | None:
+    """The layer that messages go out on; None where ``DELAYSERVER`` is wrong, or there is no such layer (yet)."""
+    if settings_faults() or get_settings().channel_layer not in known_layers():
+        return None
+    return get_layer_settings(get_settings().channel_layer)
+
+
+def asgi_application() -> str | None:
+    """The dotted path of the project's ASGI application, where it says one."""
+    return getattr(django_settings, "ASGI_APPLICATION", None)
 
 
 def store_path(layer: LayerSettings) -> str:
     """The dotted path of the store that goes with `layer`: redis where the layer is, else database."""
-    name = get_settings().store or ("redis" if layer.backend in REDIS_LAYERS else "database")
+    name = store_name(layer)
     if name == "redis" and layer.in_memory:
-        raise ConfigurationError(
-            "the redis store does not go with the in-memory channel layer, whose messages must stay in their process:"
-            " use the database or the memory store, or channels_redis."
-        )
+        raise ConfigurationError(f"{REDIS_IN_MEMORY.sentence}. {REDIS_IN_MEMORY.hint}")
     return STORES.get(name, name)
+
+
+def store_name(layer: LayerSettings) -> str:
+    """What ``DELAYSERVER["STORE"]`` is, or is when left out."""
+    return get_settings().store or ("redis" if layer.backend in REDIS_LAYERS else "database")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong with the settings: what was expected and what came, and the cure."""
+    """Something wrong: what was expected and what came, and the cure. Its `id` is that of the system check."""
 
     sentence: str
     hint: str
     id: str
 
 
+REDIS_IN_MEMORY = Fault(
+    "the redis store does not go with the in-memory channel layer, whose messages must stay in their process",
+    "Use the database or the memory store, or channels_redis.",
+    "delayserver.E008",
+)
+
+
 def settings_faults() -> list[Fault]:
-    """Everything wrong with ``DELAYSERVER`` that can be told without a server."""
-    given = getattr(django_settings, "DELAYSERVER", {})
+    """Everything wrong with ``DELAYSERVER`` by itself."""
+    given = _given()
     if not isinstance(given, Mapping):
         return [Fault("expected DELAYSERVER to be a dict", "DELAYSERVER = {...}", "delayserver.E001")]
     known = {f.name.upper(): f for f in fields(Settings)}
@@ -124,10 +162,11 @@ def settings_faults() -> list[Fault]:
         "CHANNEL_LAYER": (str, "an alias of CHANNEL_LAYERS"),
         "CHANNEL": (str, "a channel name"),
         "MAX_MESSAGE_BYTES": (int, "a whole number of bytes, 1 or more"),
+        "CHECK_HANDLERS": (bool, "True or False"),
     }
     for name, (kind, sentence) in expected.items():
         value = given.get(name)
-        if name in given and (not isinstance(value, kind) or isinstance(value, bool) or not _positive(value)):
+        if name in given and not _fits(value, kind):
             faults.append(
                 Fault(
                     f"expected DELAYSERVER[{name!r}] to be {sentence}, got {type(value).__name__}",
@@ -135,12 +174,14 @@ def settings_faults() -> list[Fault]:
                     "delayserver.E003",
                 )
             )
-    faults += _store_faults(given)
-    return faults
+    return faults + _store_faults(given) + _channel_faults(given)
 
 
-def _positive(value: object) -> bool:
-    return not isinstance(value, int) or value > 0
+def _fits(value: object, kind: type) -> bool:
+    """Whether it is of this kind; a number is positive, and a bool is none."""
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, kind) and (not isinstance(value, int) or value > 0)
 
 
 def _store_faults(given: Mapping[str, Any]) -> list[Fault]:
@@ -154,17 +195,39 @@ def _store_faults(given: Mapping[str, Any]) -> list[Fault]:
                 "delayserver.E004",
             )
         )
-    allowed = STORE_OPTIONS.get(store) if isinstance(store, str) else None
-    if allowed is not None and isinstance(options, Mapping) and not options.keys() <= allowed:
-        faults.append(
-            Fault(
-                f"DELAYSERVER['STORE_OPTIONS'] has names that the {store} store does not know:"
-                f" {', '.join(sorted(map(str, options.keys() - allowed)))}",
-                f"Known names: {', '.join(sorted(allowed)) or 'none'}.",
-                "delayserver.E005",
-            )
-        )
+    if isinstance(store, str) and isinstance(options, Mapping):
+        faults += option_faults(store, options)
     return faults
+
+
+def option_faults(store: str, options: Mapping[str, Any]) -> list[Fault]:
+    """What is wrong with the ``STORE_OPTIONS`` of this store; one of the project's own may have any."""
+    allowed = STORE_OPTIONS.get(store)
+    if allowed is None or options.keys() <= allowed:
+        return []
+    return [
+        Fault(
+            f"DELAYSERVER['STORE_OPTIONS'] has names that the {store} store does not know:"
+            f" {', '.join(sorted(map(str, options.keys() - allowed)))}",
+            f"Known names: {', '.join(sorted(allowed)) or 'none'}.",
+            "delayserver.E005",
+        )
+    ]
+
+
+def _channel_faults(given: Mapping[str, Any]) -> list[Fault]:
+    name = given.get("CHANNEL")
+    if not isinstance(name, str):
+        return []
+    try:
+        Target("channel", name)
+    except InvalidMessage as error:
+        return [
+            Fault(
+                f"DELAYSERVER['CHANNEL']: {error}", "Correct it, or leave it out for the default.", "delayserver.E006"
+            )
+        ]
+    return []
 
 
 @receiver(setting_changed)

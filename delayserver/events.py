@@ -31,6 +31,7 @@ STARTED = Event("started", logging.INFO, "delay server ready: {server}")
 STOPPED = Event("stopped", logging.INFO, "delay server stopped")
 LOOP_FAILED = Event("loop_failed", logging.ERROR, "{loop}: {error}; trying again in {seconds:.1f} s")
 LOOP_RECOVERED = Event("loop_recovered", logging.INFO, "{loop}: working again after {failures} failures")
+DOUBT = Event("doubt", logging.WARNING, "{sentence} {hint} ({id})")
 LISTENER_LOST = Event("listener_lost", logging.WARNING, "no wake-up connection ({error}); polling until there is one")
 TAKEN_IN = Event("taken_in", logging.DEBUG, "took in a message")
 REFUSED = Event(

@@ -18,6 +18,7 @@ from .clock import Clock
 from .conf import get_layer_settings, get_settings
 from .content import Content
 from .errors import InvalidMessage
+from .handlers import check_handler
 from .layers import get_layer
 from .message import Message, OnConflict, Receipt, Waiting
 from .stores import get_stores
@@ -112,6 +113,8 @@ def _resolve(message: Message, clock: Clock) -> Waiting:
     settings = get_settings()
     if message.channel == settings.channel:
         raise InvalidMessage(f"expected a target other than {settings.channel} itself")
+    if settings.check_handlers:
+        check_handler(message.target, message.content["type"])
     home, layer = get_layer_settings(settings.channel_layer).home, get_layer(settings.channel_layer)
     waiting = message.waiting(clock, settings.max_message_bytes, home=home, seal=layer.seal)
     layer.check(message.content)

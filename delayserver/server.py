@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from .conf import get_layer_settings, get_settings
-from .events import STARTED, STOPPED, emit
+from .events import DOUBT, STARTED, STOPPED, emit
 from .layers import get_layer
 from .layers.base import Inbox
 from .loops.base import Loop, insist
@@ -119,13 +119,14 @@ class DelayServer:
                 loop.name += f" of {store}"
         self._loops += loops
         waker = asyncio.create_task(self._wake_for_earlier(store, dispatch), name="delayserver waker")
+        doubting = asyncio.create_task(_tell_doubts(store), name="delayserver doubts")
         opened.set()
         try:
             async with asyncio.TaskGroup() as running:
                 for loop in loops:
                     running.create_task(loop.run(), name=f"delayserver {loop.name}")
         finally:
-            await _cancel(waker)
+            await _cancel(waker, doubting)
 
     def _intake(self, inbox: Inbox, store: Store) -> Loop:
         assert self._channel is not None
@@ -143,6 +144,13 @@ class DelayServer:
         if task.done():
             task.result()
         await _cancel(task, stop)
+
+
+async def _tell_doubts(store: Store) -> None:
+    """What an operator should know about the store; that it could not be asked is no news."""
+    with contextlib.suppress(Exception):
+        for doubt in await store.doubts():
+            emit(DOUBT, of=f"{store} {doubt.id}", sentence=doubt.sentence, hint=doubt.hint, id=doubt.id)
 
 
 def _share_out(inboxes: Sequence[Inbox], stores: Sequence[Store]) -> list[list[Inbox]]:

@@ -17,11 +17,12 @@ from typing import Any, ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 
 from ..clock import Clock
-from ..conf import LayerSettings
+from ..conf import Fault, LayerSettings
 from ..message import Claim, DeadLetter, Receipt, Target, Waiting
 from . import database_listen
 from .base import STORE_THREAD, Named, Store, Wake
 from .database_claims import ClaimTable
+from .database_doubts import doubts_of
 from .shelf import Page, Spot, Tally, Wanted
 
 POLL_SECONDS = 0.1  # how often a server looks for earlier messages where nobody tells it
@@ -205,6 +206,9 @@ class DatabaseStore(Store):
 
     async def purge(self, ids: Sequence[str]) -> list[bool]:
         return await self._in_thread(self._table.purge, ids)
+
+    async def doubts(self) -> list[Fault]:
+        return await self._in_thread(doubts_of, self._table)
 
     # -- threads ------------------------------------------------------------------------------------------
 

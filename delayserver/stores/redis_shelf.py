@@ -8,9 +8,11 @@ from abc import ABC
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..conf import Fault
 from ..message import DeadLetter, Target
 from ..redis_link import Script, parts
 from .base import MAX_BATCH
+from .redis_doubts import doubts_of
 from .redis_members import listed, pack, pack_id, unpack_letter
 from .redis_waitlist import Waitlist, answers
 from .shelf import MAX_LISTED_BYTES, MAX_LOOKED_AT, SLOT_MS, Page, Spot, Tally, Wanted
@@ -85,6 +87,9 @@ class RedisShelf(Waitlist, ABC):
         for start in range(0, len(ids), MAX_BATCH):
             purged += answers(await self._link.arun(PURGE, self._keys, ids[start : start + MAX_BATCH]))
         return purged
+
+    async def doubts(self) -> list[Fault]:
+        return await doubts_of(self._link)
 
     async def _run(
         self, script: Script, head: list[Any], found: Sequence[tuple[Any, ...]], place_of_bytes: int = 1

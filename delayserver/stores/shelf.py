@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from ..conf import Fault
 from ..message import DeadLetter, Target, Waiting
 
 MAX_LOOKED_AT = 5_000  # messages that one look may pass over, to find those that are wanted
@@ -136,3 +137,7 @@ class Shelf(ABC):
     @abstractmethod
     async def purge(self, ids: Sequence[str]) -> list[bool]:
         """Dead letter -> gone."""
+
+    async def doubts(self) -> list[Fault]:
+        """What an operator should know about where the messages lie, in whatever state that is; it raises nothing."""
+        return []

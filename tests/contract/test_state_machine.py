@@ -117,7 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
         wanted = wanted._replace(due_from=max(0, wanted.due_from and self.now + offset))
 
         async def seen(store: Store) -> list[tuple[Any, ...]]:
-            page = await store.look(wanted, 100)
+            page = await store.look(wanted, 100)  # fewer than one act passes over
             assert page.rest is None
             return sorted((one.message.id, one.message, one.size, one.claimed, one.held_back) for one in page.listed)
 
@@ -161,8 +161,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(full=st.sets(backlog_names), limit=st.integers(1, 4), lease=st.integers(1, 20))
     def claim_all(self, full: set[str], limit: int, lease: int) -> None:
-        """Where something makes way, how many come at once is the store's affair; what has a backlog is full."""
+        """What has a backlog is full. Where something makes way, how many come at once is the store's affair, and so is
+        then whose lease ends when: so one by one.
+        """
         names = full | self.backlogs()
+        limit = 1 if names else limit
         leases = [self.own_lease(lease) for _ in range(self.made + 1)]
 
         async def all_of(store: Store) -> list[Claim]:

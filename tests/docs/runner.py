@@ -45,6 +45,12 @@ PAGE_REDIS, PAGE_WEB = "127.0.0.1:6379", "127.0.0.1:8000"
 BASE_SETTINGS = """
 INSTALLED_APPS += ["delayserver"]
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+ASGI_APPLICATION = "mysite.asgi.application"
+"""
+BASE_ASGI = """
+from django.core.asgi import get_asgi_application
+from delayserver.embedded import embedded
+application = embedded(get_asgi_application())
 """
 
 
@@ -77,6 +83,7 @@ class PageRun:
         """What a page without a ``startproject`` of its own takes for granted."""
         self._finish(["django-admin", "startproject", "mysite", "."])
         self._write("mysite/settings.py", BASE_SETTINGS, "a")
+        self._write("mysite/asgi.py", BASE_ASGI, "w")
         self._finish(["python", "manage.py", "migrate"])
 
     def stop(self) -> None:
@@ -122,6 +129,7 @@ class PageRun:
             other._finish(["django-admin", "startproject", "mysite", "."])
             base = "" if "INSTALLED_APPS" in block.text else BASE_SETTINGS
             other._write("mysite/settings.py", f"{base}import os\n{block.text}", "a")
+            other._write("mysite/asgi.py", BASE_ASGI, "w")
             other._finish(["python", "manage.py", "check", "--fail-level", "WARNING"])
             other._finish(["python", "-c", FAULTS])
 

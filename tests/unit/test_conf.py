@@ -14,6 +14,7 @@ from delayserver.conf import (
     STORES,
     get_layer_settings,
     get_settings,
+    known_layer,
     settings_faults,
     store_path,
 )
@@ -32,6 +33,7 @@ def test_nothing_needs_to_be_said(settings: Settings) -> None:
         "asgi.delay",
         1_048_576,
     )
+    assert defaults.check_handlers is False
 
 
 def test_everything_can_be_said(settings: Settings) -> None:
@@ -41,11 +43,13 @@ def test_everything_can_be_said(settings: Settings) -> None:
         "CHANNEL_LAYER": "second",
         "CHANNEL": "my.delay",
         "MAX_MESSAGE_BYTES": 1_000,
+        "CHECK_HANDLERS": True,
     }
     assert settings_faults() == []
     given = get_settings()
     assert (given.store, dict(given.store_options)) == ("database", {"using": "other"})
     assert (given.channel_layer, given.channel, given.max_message_bytes) == ("second", "my.delay", 1_000)
+    assert given.check_handlers is True
 
 
 def test_changed_settings_are_read_again(settings: Settings) -> None:
@@ -68,11 +72,17 @@ FAULTS: list[tuple[object, str, str, str]] = [
     ({"MAX_MESSAGE_BYTES": -1}, "E003", r"\['MAX_MESSAGE_BYTES'\]", "default"),
     ({"MAX_MESSAGE_BYTES": True}, "E003", r"\['MAX_MESSAGE_BYTES'\] .* got bool", "default"),
     ({"MAX_MESSAGE_BYTES": 1e6}, "E003", r"\['MAX_MESSAGE_BYTES'\] .* got float", "default"),
+    ({"CHECK_HANDLERS": 1}, "E003", r"\['CHECK_HANDLERS'\] to be True or False, got int", "default"),
+    ({"CHECK_HANDLERS": "yes"}, "E003", r"\['CHECK_HANDLERS'\] .* got str", "default"),
+    ({"STORE": True}, "E003", r"\['STORE'\] .* got bool", "default"),
     ({"STORE": "rediss"}, "E004", "one of redis, database, memory or a dotted path, got 'rediss'", "Correct"),
     ({"STORE": ""}, "E004", "got ''", "Correct"),
     ({"STORE": "redis", "STORE_OPTIONS": {"using": "x"}}, "E005", "redis store does not know: using", "url"),
     ({"STORE": "database", "STORE_OPTIONS": {"url": "x"}}, "E005", "database store .* url", "using"),
     ({"STORE": "memory", "STORE_OPTIONS": {"url": "x"}}, "E005", "memory store .* url", "none"),
+    ({"CHANNEL": "my delay"}, "E006", r"\['CHANNEL'\]: expected channel to be a name .* got 'my delay'", "Correct"),
+    ({"CHANNEL": ""}, "E006", r"\['CHANNEL'\]: .* got ''", "Correct"),
+    ({"CHANNEL": "a" * 100}, "E006", r"\['CHANNEL'\]: .* 1 to 99", "Correct"),
 ]
 
 
@@ -146,6 +156,25 @@ def test_a_store_that_is_named_is_taken(settings: Settings, name: str) -> None:
     layers(settings)
     settings.DELAYSERVER = {"STORE": name}
     assert store_path(get_layer_settings("own")) == STORES[name]
+
+
+def test_a_configuration_that_is_no_dict_is_none(settings: Settings) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS_LAYER, "CONFIG": ["redis://127.0.0.1"]}}
+    assert dict(get_layer_settings("default").config) == {}
+
+
+def test_the_layer_is_known_where_all_is_right_so_far(settings: Settings) -> None:
+    layers(settings)
+    assert known_layer() == get_layer_settings("default")
+    settings.DELAYSERVER = {"CHANNEL_LAYER": "local"}
+    assert known_layer() == get_layer_settings("local")
+    settings.DELAYSERVER = {"CHANNEL_LAYER": "nowhere"}
+    assert known_layer() is None
+    settings.DELAYSERVER = {"STOER": "redis"}
+    assert known_layer() is None
+    settings.DELAYSERVER = {}
+    settings.CHANNEL_LAYERS = None
+    assert known_layer() is None
 
 
 def test_the_redis_store_does_not_go_with_a_layer_in_memory(settings: Settings) -> None:

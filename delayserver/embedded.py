@@ -134,13 +134,16 @@ class Worker:
         self._turns.release()
 
     async def _handle(self, message: MutableMapping[str, Any]) -> None:
-        scope = {"type": "channel", "channel": self.channel}
         try:
-            await self._application(scope, OneMessage(message), _nowhere)
-        except StopConsumer:
-            pass
+            await handle(self._application, self.channel, OneMessage(message))
         except Exception as error:  # noqa: BLE001  one message's handler must not end the others
             emit(HANDLER_FAILED, of=self.channel, error=error, channel=self.channel)
+
+
+async def handle(application: Application, channel: str, receive: Receive) -> None:
+    """Run a new instance of `application` for the one message of `channel` that `receive` gives, to its end."""
+    with contextlib.suppress(StopConsumer):
+        await application({"type": "channel", "channel": channel}, receive, _nowhere)
 
 
 class OneMessage:

@@ -291,16 +291,16 @@ def check_time(delay: int | timedelta | None, eta: datetime | None) -> None:
     if (delay is None) == (eta is None):
         raise InvalidMessage(f"expected one of delay and eta, got {_count(delay)}")
     if delay is not None:
-        _milliseconds("delay", delay)
+        milliseconds("delay", delay)
     if eta is not None:
-        _instant("eta", eta)
+        instant_of("eta", eta)
 
 
 def due_instant(clock: Clock, delay: int | timedelta | None, eta: datetime | None) -> int:
     """Either of the two by `clock`, in milliseconds since the epoch."""
     if delay is not None:
-        return clock.due(_milliseconds("delay", delay))
-    due = _instant("eta", eta)
+        return clock.due(milliseconds("delay", delay))
+    due = instant_of("eta", eta)
     if due - clock.now() > MAX_DELAY:
         raise InvalidMessage(f"expected eta to be at most 100 years ahead, got {shown(eta)}")
     return due
@@ -366,7 +366,7 @@ def _count(one: object) -> str:
     return "neither" if one is None else "both"
 
 
-def _milliseconds(name: str, delay: object) -> int:
+def milliseconds(name: str, delay: object) -> int:
     """A delay in whole milliseconds, rounded up: never early."""
     if type(delay) is timedelta:
         ms = -(-delay // _MS)
@@ -382,7 +382,7 @@ def _milliseconds(name: str, delay: object) -> int:
     return ms
 
 
-def _instant(name: str, instant: object) -> int:
+def instant_of(name: str, instant: object) -> int:
     """An aware datetime in milliseconds since the epoch, rounded up."""
     if not isinstance(instant, datetime) or instant.utcoffset() is None:
         raise InvalidMessage(f"expected {name} to be an aware datetime, got {shown(instant)}")
@@ -394,8 +394,8 @@ def _instant(name: str, instant: object) -> int:
 
 def _either(name: str, value: object) -> tuple[Literal["delay", "instant"], int]:
     if isinstance(value, datetime):
-        return "instant", _instant(name, value)
-    return "delay", _milliseconds(name, value)
+        return "instant", instant_of(name, value)
+    return "delay", milliseconds(name, value)
 
 
 def _parse_instant(name: str, text: object) -> datetime:

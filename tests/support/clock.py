@@ -1,24 +1,9 @@
-"""A clock that stands still until it is told to go on."""
+"""The instant at which tests begin, and the clock that stands still there until it is told to go on."""
 
 from __future__ import annotations
 
-NOW = 1_800_000_000_000  # the instant at which tests begin: 2027-01-15 08:00:00 UTC
+from delayserver.testing import FakeClock
 
+__all__ = ["NOW", "FakeClock"]
 
-class FakeClock:
-    """A `delayserver.clock.Clock` in the test's hand."""
-
-    def __init__(self, now: int = NOW) -> None:
-        self._now = now
-
-    def advance(self, ms: int) -> None:
-        self._now += ms
-
-    def now(self) -> int:
-        return self._now
-
-    def due(self, delay: int) -> int:
-        return self._now + delay
-
-    def seconds_until(self, due: int) -> float:
-        return max(0, due - self._now) / 1000
+NOW = 1_800_000_000_000  # 2027-01-15 08:00:00 UTC, where a FakeClock begins

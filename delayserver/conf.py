@@ -78,6 +78,7 @@ def _given() -> Any:
     return getattr(django_settings, "DELAYSERVER", {})
 
 
+@functools.cache
 def get_layer_settings(alias: str) -> LayerSettings:
     """The entry of ``CHANNEL_LAYERS`` called `alias`, or `ConfigurationError`."""
     layers = known_layers()
@@ -234,3 +235,4 @@ def _channel_faults(given: Mapping[str, Any]) -> list[Fault]:
 def _forget(*, setting: str, **_: Any) -> None:
     if setting in ("DELAYSERVER", "CHANNEL_LAYERS"):
         get_settings.cache_clear()
+        get_layer_settings.cache_clear()

@@ -85,6 +85,11 @@ def unpack(member: bytes, due: int, attempt: int) -> Waiting:
     return message
 
 
+def is_plain(message: Waiting, member: bytes) -> bool:
+    """Whether nothing stands beside it: no key, no attempt spent, and due when its id says."""
+    return message.key is None and not message.attempt and member[:7] == b"\0" + message.due.to_bytes(6, "big")
+
+
 def put_args(message: Waiting) -> tuple[int, bytes, str, int, bytes]:
     """What ``put.lua`` and ``take_in.lua`` take of each message."""
     keyed = "" if message.key is None else message.on_conflict[0] + message.key

@@ -12,9 +12,10 @@ from ..errors import KeyTaken, StoreUnavailable
 from ..message import Receipt, Waiting
 from ..redis_link import RedisError, RedisLink, Script
 from .base import MAX_BATCH, Named, Store, Wake
-from .redis_members import pack_id, put_args, unpack, unpack_id
+from .redis_members import is_plain, pack, pack_id, put_args, unpack, unpack_id
 
-PUT, CHANGE = Script("messages", "put"), Script("messages", "freeing", "change")
+PUT_PLAIN, PUT = Script("put_plain"), Script("messages", "put")
+CHANGE = Script("messages", "freeing", "change")
 GET = Script("messages", "freeing", "get")
 MAX_CANCELLED = 5  # in one act
 
@@ -61,15 +62,14 @@ class Waitlist(Store, ABC):
         if not messages:
             return []
         with _Translated():
-            return _receipts(self._link.run(PUT, self._keys, self._put(messages)), messages)
+            return _receipts(self._link.run(*self._put(messages)), messages)
 
     async def aput(self, messages: Sequence[Waiting]) -> list[Receipt]:
         self._refuse_too_many(messages)
         if not messages:
             return []
         with _Translated():
-            reply = await self._link.arun(PUT, self._keys, self._put(messages))
-            return _receipts(reply, messages)
+            return _receipts(await self._link.arun(*self._put(messages)), messages)
 
     def cancel(self, named: Sequence[Named]) -> list[bool]:
         cancelled: list[bool] = []
@@ -117,11 +117,18 @@ class Waitlist(Store, ABC):
         if len(messages) > MAX_BATCH:
             raise ValueError(f"expected at most {MAX_BATCH} messages in one put, got {len(messages)}")
 
-    def _put(self, messages: Sequence[Waiting]) -> list[Any]:
+    def _put(self, messages: Sequence[Waiting]) -> tuple[Script, Sequence[str], list[Any]]:
+        """The act that it takes: most often the plain one."""
         args: list[Any] = [self._channel, self._now()]
+        members = [pack(message) for message in messages]
+        if all(map(is_plain, messages, members)):
+            args.append(min([message.due for message in messages]))
+            for message, member in zip(messages, members, strict=True):
+                args += (message.due, member)
+            return PUT_PLAIN, self._keys[:1], args
         for message in messages:
             args += put_args(message)
-        return args
+        return PUT, self._keys, args
 
     def _now(self) -> int:
         """The present as far as it is known: callers may put without having read the clock."""
@@ -163,6 +170,8 @@ def _found(reply: Sequence[bytes]) -> Waiting | None:
 
 
 def _receipts(reply: Any, messages: Sequence[Waiting]) -> list[Receipt]:
+    if reply is None:  # they were plain
+        return [Receipt(message.id, message.due, True) for message in messages]
     if isinstance(reply, int):
         raise KeyTaken(f"a message with key {messages[reply].key!r} is waiting already")
     return [

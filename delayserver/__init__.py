@@ -16,7 +16,9 @@ How a message travels, and so the order in which to read:
 =====================  ====================================================================
 
 Beside the way: `errors`, `clock`, `backoff` (`Retry`), `events` (every line of the log), `conf` (every setting),
-`redis_hosts`, `redis_connections`, `redis_link`, `redis_listener` (the way to Redis, and Lua).
+`handlers` (who would handle a message), `checks` (what is told before anything runs), `stores.shelves` (what people
+see), `testing` (what a project's tests use), `redis_hosts`, `redis_connections`, `redis_link`, `redis_listener` (the
+way to Redis, and Lua).
 """
 
 from __future__ import annotations

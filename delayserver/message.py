@@ -73,8 +73,12 @@ class Target:
 class Receipt(NamedTuple):
     """What a caller holds after scheduling: the message's id, its due instant, and whether it is new.
 
-    `due` is milliseconds since the epoch, UTC. `created` is False where a message with the same key was
-    waiting already and was kept; id and due are then that message's.
+    id
+        the message's own name, by which `cancel`, `reschedule` and `get` find it
+    due
+        milliseconds since the epoch, UTC, by the store's clock
+    created
+        False where a message with the same key was waiting already and was kept; id and due are then that message's
     """
 
     id: str
@@ -172,8 +176,12 @@ class DeadLetter:
 class Message:
     """A message to be sent later, as a caller asks for it. Wrong parts are refused when it is made.
 
-    Give one of `channel` and `group`, and one of `delay` (whole milliseconds, or a timedelta) and `eta` (an
-    aware datetime). `expires` is a delay or an aware datetime too: after it the message is not handed over.
+    content
+        a dict with a ``type``: what the consumer receives
+    channel, group
+        one of the two: where it goes
+    delay, eta, key, on_conflict, expires, retry
+        as in `Options`
     """
 
     content: Content

@@ -70,14 +70,27 @@ class ShelfTable(Table):
         return self.ask(self._look, wanted, limit, after)
 
     def _look(self, wanted: Wanted, limit: int, after: Spot | None) -> Page:
-        rows = _wanted(self._rows, wanted, after).in_order()
-        if wanted.key is None:
-            return _page(_listed(rows[: limit + 1]), limit, None)
+        """Outside of backlogs, and behind that in them: a range of the index each."""
+        start = wanted.due_from if after is None else after.at
+        listed: list[Listed] = []
+        for first, last in ((start, wanted.due_before), (max(start, SLOT_MS), None)):
+            rows = _wanted(_between(self._rows, first, last, after), wanted).in_order()
+            found, rest = self._listed(rows, wanted.key, limit + 1 - len(listed))
+            listed += found
+            if rest is not None or len(listed) > limit:
+                break
+        return Page(listed[:limit], listed[limit - 1].spot if len(listed) > limit else rest)
+
+    def _listed(self, rows: DelayedMessageQuerySet, key: str | None, limit: int) -> tuple[list[Listed], Spot | None]:
+        """The first of these rows; and where to look on, where only some were looked at."""
+        if key is None:
+            listed, seen_all = _listed(rows[:limit])
+            return listed, seen_all[-1] if len(listed) < len(seen_all) == limit else None
         # A key stands in the options, where no index finds it.
         seen = list(rows.exclude(options=b"").values_list("due", "id", "options")[:MAX_LOOKED_AT])
-        ids = [id for _, id, options in seen if fits(wanted.key, unpack_options(bytes(options)).get("key"))]
-        rest = Spot(*seen[-1][:2]) if len(seen) == MAX_LOOKED_AT else None
-        return _page(_listed(self._all.filter(pk__in=ids[: limit + 1]).in_order()), limit, rest)
+        ids = [id for _, id, options in seen if fits(key, unpack_options(bytes(options)).get("key"))]
+        listed, _ = _listed(self._all.filter(pk__in=ids[:limit]).in_order())
+        return listed, Spot(*seen[-1][:2]) if len(seen) == MAX_LOOKED_AT else None
 
     def tally(self) -> Mapping[Target, Tally]:
         return self.again(self._tally)
@@ -155,13 +168,21 @@ class ShelfTable(Table):
 _SHOWN = Substr("body", 1, MAX_LISTED_BYTES, output_field=BinaryField())
 
 
-def _wanted(rows: DelayedMessageQuerySet, wanted: Wanted, after: Spot | None) -> DelayedMessageQuerySet:
-    """Those behind that spot which are wanted, but for the key."""
-    rows = rows.filter(due__gte=wanted.due_from if after is None else after.at)
+def _between(
+    rows: DelayedMessageQuerySet, first: float, last: float | None, after: Spot | None
+) -> DelayedMessageQuerySet:
+    """Those from one position to before another, behind that spot."""
+    rows = rows.filter(due__gte=first)
+    if last is not None:
+        rows = rows.filter(due__lt=last)
     if after is not None:
         rows = rows.filter(Q(due__gt=after.at) | Q(id__gt=after.id))
+    return rows
+
+
+def _wanted(rows: DelayedMessageQuerySet, wanted: Wanted) -> DelayedMessageQuerySet:
+    """Those that are wanted, but for the key."""
     if (wanted.due_from, wanted.due_before) != (0, SLOT_MS):
-        rows = rows.filter(Q(due__lt=wanted.due_before) | Q(due__gte=SLOT_MS))
         rows = rows.alias(instant=INSTANT).filter(instant__gte=wanted.due_from, instant__lt=wanted.due_before)
     if wanted.kind is not None:
         rows = rows.filter(kind=wanted.kind)
@@ -172,18 +193,14 @@ def _wanted(rows: DelayedMessageQuerySet, wanted: Wanted, after: Spot | None) ->
     return rows.filter(name=wanted.name)
 
 
-def _listed(rows: DelayedMessageQuerySet) -> list[Listed]:
-    """What these rows hold; what is no message is not listed."""
-    listed = []
+def _listed(rows: DelayedMessageQuerySet) -> tuple[list[Listed], list[Spot]]:
+    """What these rows hold, and where each of them stands; what is no message is not listed."""
+    listed, spots = [], []
     parts = rows.annotate(size=Length("body"), shown=_SHOWN)
     names = ("id", "due", "home", "kind", "name", "options", "size", "shown", "generation")
     for *columns, generation in parts.values_list(*names):
         row = Found(*columns)
+        spots.append(Spot(row.due, row.id))
         with contextlib.suppress(Exception):  # a raw writer can put anything there
-            listed.append(Listed(row.waiting(row.body or b""), row.size, generation != 0, Spot(row.due, row.id)))
-    return listed
-
-
-def _page(listed: Sequence[Listed], limit: int, rest: Spot | None) -> Page:
-    """The first `limit`, and where to go on if there are more; else at `rest`."""
-    return Page(listed[:limit], listed[limit - 1].spot if len(listed) > limit else rest)
+            listed.append(Listed(row.waiting(row.body or b""), row.size, generation != 0, spots[-1]))
+    return listed, spots

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from abc import ABC
@@ -48,15 +49,19 @@ class RedisShelf(Waitlist, ABC):
         patterns = [wanted.kind or "", wanted.name or "", wanted.key or "", wanted.due_from, wanted.due_before]
         args = [*_behind(after, wanted.due_from), *bounds, *patterns]
         rest, found = await self._link.arun(LOOK, self._keys, args)
-        return Page([listed(*one) for one in found], _rest(rest))
+        shown = []
+        for one in found:
+            with contextlib.suppress(Exception):  # a raw writer can put anything there
+                shown.append(listed(*one))
+        return Page(shown, _rest(rest))
 
     async def tally(self, after: Spot | None = None) -> tuple[Mapping[Target, Tally], Spot | None]:
         args = [*_behind(after, "-inf"), MAX_LOOKED_AT, MAX_ACT_BYTES]
         rest, told = await self._link.arun(TALLY, self._keys, args)
-        tallies = {
-            _target(name): Tally(waiting, held_back, claimed, int(due) if due else None)
-            for name, waiting, held_back, claimed, due in told
-        }
+        tallies = {}
+        for name, waiting, held_back, claimed, due in told:
+            with contextlib.suppress(Exception):
+                tallies[_target(name)] = Tally(waiting, held_back, claimed, int(due) if due else None)
         return tallies, _rest(rest)
 
     async def count_dead(self) -> int:

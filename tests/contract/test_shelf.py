@@ -9,14 +9,16 @@ import pytest
 
 from delayserver.backoff import Retry
 from delayserver.message import DeadLetter, Target, Waiting
+from delayserver.models import DelayedMessage
 from delayserver.stores import Stores, shelf
 from delayserver.stores import redis_shelf as redis_module
 from delayserver.stores.base import Named, Store
+from delayserver.stores.redis import RedisStore
 from delayserver.stores.shelf import SLOT_MS, Listed, Spot, Tally, Wanted
 from delayserver.stores.shelves import Overview, Shelves
 
 from ..support.clock import NOW
-from .places import LEASE, ids, letter, waiting
+from .places import LEASE, Place, ids, in_thread, letter, waiting
 
 
 async def listed(store: Store, wanted: Wanted = Wanted(), size: int = 100) -> list[Listed]:  # noqa: B008
@@ -142,6 +144,29 @@ async def test_one_look_is_bounded_and_yet_all_is_found(store: Store, few: int) 
     await store.aput(messages)
     assert seen(await listed(store, Wanted(name="rare"))) == [messages[9].id]
     assert seen(await listed(store, Wanted(key="k9*"))) == [messages[9].id]
+
+
+async def test_what_is_no_message_is_passed_over(store: Store, place: Place) -> None:
+    """A raw writer can put anything into a store."""
+    messages = [waiting(NOW + n) for n in range(4)]
+    await store.aput(messages)
+    await in_thread(spoil, place, messages[1].id, NOW + 1)
+    good = [messages[0].id, *ids(messages[2:])] if place.kind != "memory" else ids(messages)
+    for size in (1, 2, 100):
+        assert seen(await listed(store, size=size)) == good
+    assert [*(await overview(store)).targets] == [Target("channel", "sink")]
+
+
+def spoil(place: Place, id: str, due: int) -> None:
+    """Make something else of a message, where others can write."""
+    if place.kind.startswith("database"):
+        DelayedMessage.objects.using(place.kind.removeprefix("database-")).filter(pk=id).update(kind="neither")
+    elif place.kind.startswith("redis"):
+        store = place.store()
+        assert isinstance(store, RedisStore)
+        assert store.cancel([Named(id)]) == [True]
+        name_of_bytes = b"\0" + b"i" * 16 + b"\0\3\xff\xff\xff" + b"\x80"
+        store._link.sync.ask("ZADD", store._keys.waiting, due, b"\xffjunk", due, b"j", due, name_of_bytes)
 
 
 # -- tallies ----------------------------------------------------------------------------------------------------

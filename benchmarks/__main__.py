@@ -10,9 +10,9 @@ from importlib.util import find_spec
 
 from tests.support.servers import HOST, free_port
 
-PARTS = ("schedule", "handing", "database", "lateness", "burst", "waiting", "growth")
+PARTS = ("schedule", "handing", "database", "lateness", "burst", "waiting", "growth", "steering")
 PEERS = ("celery", "huey")
-NEEDS = {"database": "psycopg", "waiting": "psycopg"}
+NEEDS = dict.fromkeys(("database", "waiting", "steering"), "psycopg")
 CURE = "`make bench` installs it, and so does pip install '.[dev,bench]'"
 
 

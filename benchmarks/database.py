@@ -34,7 +34,7 @@ def rows(run: Run) -> Iterator[Row]:
     with PostgresServer() as postgres:
         add_database(ALIAS, postgres.settings)
         try:
-            with psycopg.connect(**_parameters(postgres.settings), autocommit=True) as connection:
+            with psycopg.connect(**parameters(postgres.settings), autocommit=True) as connection:
                 connection.execute(TABLE)
                 run.versions["postgresql"] = connection.info.parameter_status("server_version") or "unknown"
                 yield _put(run, connection)
@@ -47,7 +47,7 @@ def new_store() -> DatabaseStore:
     return DatabaseStore(LayerSettings("default", "", {}), using=ALIAS)
 
 
-def _parameters(settings: dict[str, Any]) -> dict[str, Any]:
+def parameters(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "host": settings["HOST"],
         "port": int(settings["PORT"]),

@@ -89,7 +89,7 @@ class DelayedMessage(models.Model):
     due = models.BigIntegerField()
     generation = models.BigIntegerField(default=0)
     kind = models.CharField(max_length=10)
-    name = models.CharField(max_length=100)
+    name = ExactCharField(max_length=100)
     key = models.CharField(max_length=64, null=True, blank=True)
     body = models.BinaryField()
     options = models.BinaryField(default=b"")
@@ -122,7 +122,7 @@ class DeadMessage(models.Model):
     reason = ExactCharField(max_length=1_000)
     source = ExactCharField(max_length=200)
     kind = models.CharField(max_length=10, default="", blank=True)
-    name = models.CharField(max_length=100, default="", blank=True)
+    name = ExactCharField(max_length=100, default="", blank=True)
     body = models.BinaryField()
     options = models.BinaryField(default=b"")
 

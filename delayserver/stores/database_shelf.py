@@ -72,25 +72,31 @@ class ShelfTable(Table):
     def _look(self, wanted: Wanted, limit: int, after: Spot | None) -> Page:
         """Outside of backlogs, and behind that in them: a range of the index each."""
         start = wanted.due_from if after is None else after.at
-        listed: list[Listed] = []
+        page = Page([], after)
         for first, last in ((start, wanted.due_before), (max(start, SLOT_MS), None)):
             rows = _wanted(_between(self._rows, first, last, after), wanted).in_order()
-            found, rest = self._listed(rows, wanted.key, limit + 1 - len(listed))
-            listed += found
-            if rest is not None or len(listed) > limit:
+            page = self._and(page, rows, wanted, limit)
+            if page.rest is not None:
                 break
-        return Page(listed[:limit], listed[limit - 1].spot if len(listed) > limit else rest)
+        return page
 
-    def _listed(self, rows: DelayedMessageQuerySet, key: str | None, limit: int) -> tuple[list[Listed], Spot | None]:
-        """The first of these rows; and where to look on, where only some were looked at."""
-        if key is None:
-            listed, seen_all = _listed(rows[:limit])
-            return listed, seen_all[-1] if len(listed) < len(seen_all) == limit else None
-        # A key stands in the options, where no index finds it.
-        seen = list(rows.exclude(options=b"").values_list("due", "id", "options")[:MAX_LOOKED_AT])
-        ids = [id for _, id, options in seen if fits(key, unpack_options(bytes(options)).get("key"))]
-        listed, _ = _listed(self._all.filter(pk__in=ids[:limit]).in_order())
-        return listed, Spot(*seen[-1][:2]) if len(seen) == MAX_LOOKED_AT else None
+    def _and(self, page: Page, rows: DelayedMessageQuerySet, wanted: Wanted, limit: int) -> Page:
+        """The page, filled up with what these rows hold.
+
+        What is no message is not listed, nor what only a database's collation takes for `wanted`.
+        """
+        rest = None
+        if wanted.key is not None:  # it stands in the options, where no index finds it
+            seen = list(rows.exclude(options=b"").values_list("due", "id", "options")[:MAX_LOOKED_AT])
+            ids = [id for _, id, options in seen if fits(wanted.key, _key(options))]
+            rest = Spot(*seen[-1][:2]) if len(seen) == MAX_LOOKED_AT else None
+            rows = self._all.filter(pk__in=ids).in_order()
+        room = limit - len(page.listed)
+        found = _read(rows[: room + 1])
+        if len(found) > room:
+            rest = found[room - 1][0] if room else page.listed[-1].spot
+        listed = [one for _, one in found[:room] if one is not None and wanted.fits(one.message)]
+        return Page([*page.listed, *listed], rest)
 
     def tally(self) -> Mapping[Target, Tally]:
         return self.again(self._tally)
@@ -193,14 +199,22 @@ def _wanted(rows: DelayedMessageQuerySet, wanted: Wanted) -> DelayedMessageQuery
     return rows.filter(name=wanted.name)
 
 
-def _listed(rows: DelayedMessageQuerySet) -> tuple[list[Listed], list[Spot]]:
-    """What these rows hold, and where each of them stands; what is no message is not listed."""
-    listed, spots = [], []
+def _read(rows: DelayedMessageQuerySet) -> list[tuple[Spot, Listed | None]]:
+    """Where each row stands, and what it holds: None where that is no message."""
     parts = rows.annotate(size=Length("body"), shown=_SHOWN)
     names = ("id", "due", "home", "kind", "name", "options", "size", "shown", "generation")
+    found: list[tuple[Spot, Listed | None]] = []
     for *columns, generation in parts.values_list(*names):
-        row = Found(*columns)
-        spots.append(Spot(row.due, row.id))
+        row, listed = Found(*columns), None
+        spot = Spot(row.due, row.id)
         with contextlib.suppress(Exception):  # a raw writer can put anything there
-            listed.append(Listed(row.waiting(row.body or b""), row.size, generation != 0, spots[-1]))
-    return listed, spots
+            listed = Listed(row.waiting(row.body or b""), row.size, generation != 0, spot)
+        found.append((spot, listed))
+    return found
+
+
+def _key(options: bytes | memoryview) -> str | None:
+    with contextlib.suppress(Exception):  # a raw writer can put anything there
+        key: str | None = unpack_options(bytes(options)).get("key")
+        return key
+    return None

@@ -15,7 +15,7 @@ from ..redis_link import Script, parts
 from .base import MAX_BATCH
 from .redis_doubts import doubts_of
 from .redis_members import listed, pack, pack_id, unpack_letter
-from .redis_waitlist import Waitlist, answers
+from .redis_waitlist import Translated, Waitlist, answers
 from .shelf import MAX_LISTED_BYTES, MAX_LOOKED_AT, SLOT_MS, Page, Spot, Tally, Wanted
 
 BACKLOGS = Script("messages", "freeing", "backlogs")
@@ -48,7 +48,7 @@ class RedisShelf(Waitlist, ABC):
         bounds = [limit, MAX_LOOKED_AT, MAX_ACT_BYTES, MAX_LISTED_BYTES]
         patterns = [wanted.kind or "", wanted.name or "", wanted.key or "", wanted.due_from, wanted.due_before]
         args = [*_behind(after, wanted.due_from), *bounds, *patterns]
-        rest, found = await self._link.arun(LOOK, self._keys, args)
+        rest, found = await self._told(LOOK, args)
         shown = []
         for one in found:
             with contextlib.suppress(Exception):  # a raw writer can put anything there
@@ -57,7 +57,7 @@ class RedisShelf(Waitlist, ABC):
 
     async def tally(self, after: Spot | None = None) -> tuple[Mapping[Target, Tally], Spot | None]:
         args = [*_behind(after, "-inf"), MAX_LOOKED_AT, MAX_ACT_BYTES]
-        rest, told = await self._link.arun(TALLY, self._keys, args)
+        rest, told = await self._told(TALLY, args)
         tallies = {}
         for name, waiting, held_back, claimed, due in told:
             with contextlib.suppress(Exception):
@@ -65,17 +65,19 @@ class RedisShelf(Waitlist, ABC):
         return tallies, _rest(rest)
 
     async def count_dead(self) -> int:
-        return int(await self._link.here.ask("ZCARD", self._keys.dead))
+        with Translated():
+            return int(await self._link.here.ask("ZCARD", self._keys.dead))
 
     async def dead_letters(self, limit: int, after: Spot | None = None) -> list[DeadLetter]:
         at, id = ("", "") if after is None else (f"{after.at:.0f}", after.id)
-        newest = await self._link.arun(DEAD, self._keys, [at, id, limit, MAX_LETTER_BYTES])
+        newest = await self._told(DEAD, [at, id, limit, MAX_LETTER_BYTES])
         return [unpack_letter(raw) for raw in newest]
 
     async def find_dead(self, ids: Sequence[str]) -> list[DeadLetter | None]:
         found: list[DeadLetter | None] = []
         for id in ids:  # each may be as large as a message
-            raw = await self._link.here.ask("HGET", self._keys.letters, id)
+            with Translated():
+                raw = await self._link.here.ask("HGET", self._keys.letters, id)
             found.append(None if raw is None else unpack_letter(raw))
         return found
 
@@ -85,16 +87,21 @@ class RedisShelf(Waitlist, ABC):
             message = letter.message and letter.message.anew(now)
             member = (pack_id(message.id), message.key or "", pack(message)) if message else (b"", "", b"")
             args.append((letter.id if message else "", *member))
-        return answers(await self._run(REQUEUE, [self._channel, now], args, place_of_bytes=3))
+        with Translated():
+            return answers(await self._run(REQUEUE, [self._channel, now], args, place_of_bytes=3))
 
     async def purge(self, ids: Sequence[str]) -> list[bool]:
         purged: list[bool] = []
         for start in range(0, len(ids), MAX_BATCH):
-            purged += answers(await self._link.arun(PURGE, self._keys, ids[start : start + MAX_BATCH]))
+            purged += answers(await self._told(PURGE, ids[start : start + MAX_BATCH]))
         return purged
 
     async def doubts(self) -> list[Fault]:
         return await doubts_of(self._link)
+
+    async def _told(self, script: Script, args: Sequence[Any]) -> Any:
+        with Translated():
+            return await self._link.arun(script, self._keys, args)
 
     async def _run(
         self, script: Script, head: list[Any], found: Sequence[tuple[Any, ...]], place_of_bytes: int = 1

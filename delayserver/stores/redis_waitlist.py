@@ -61,55 +61,55 @@ class Waitlist(Store, ABC):
         self._refuse_too_many(messages)
         if not messages:
             return []
-        with _Translated():
+        with Translated():
             return _receipts(self._link.run(*self._put(messages)), messages)
 
     async def aput(self, messages: Sequence[Waiting]) -> list[Receipt]:
         self._refuse_too_many(messages)
         if not messages:
             return []
-        with _Translated():
+        with Translated():
             return _receipts(await self._link.arun(*self._put(messages)), messages)
 
     def cancel(self, named: Sequence[Named]) -> list[bool]:
         cancelled: list[bool] = []
-        with _Translated():
+        with Translated():
             for some in _few(named):
                 cancelled += answers(self._link.run(CHANGE, self._keys, self._change(some, "")))
         return cancelled
 
     async def acancel(self, named: Sequence[Named]) -> list[bool]:
         cancelled: list[bool] = []
-        with _Translated():
+        with Translated():
             for some in _few(named):
                 cancelled += answers(await self._link.arun(CHANGE, self._keys, self._change(some, "")))
         return cancelled
 
     def reschedule(self, named: Named, due: int) -> bool:
-        with _Translated():
+        with Translated():
             return answers(self._link.run(CHANGE, self._keys, self._change([named], due)))[0]
 
     async def areschedule(self, named: Named, due: int) -> bool:
-        with _Translated():
+        with Translated():
             return answers(await self._link.arun(CHANGE, self._keys, self._change([named], due)))[0]
 
     def get(self, named: Named) -> Waiting | None:
-        with _Translated():
+        with Translated():
             return _found(self._link.run(GET, self._keys, [self._now(), *_which(named)]))
 
     async def aget(self, named: Named) -> Waiting | None:
-        with _Translated():
+        with Translated():
             return _found(await self._link.arun(GET, self._keys, [self._now(), *_which(named)]))
 
     def read_clock(self) -> Clock:
         if self._fixed_clock is None and self._store_clock.stale:
-            with _Translated():
+            with Translated():
                 self._link.learn(self._store_clock, self._keys.waiting)
         return self.clock
 
     async def aread_clock(self) -> Clock:
         if self._fixed_clock is None and self._store_clock.stale:
-            with _Translated():
+            with Translated():
                 await self._link.alearn(self._store_clock, self._keys.waiting)
         return self.clock
 
@@ -141,7 +141,7 @@ class Waitlist(Store, ABC):
         return args
 
 
-class _Translated:
+class Translated:
     """Redis's errors as ours, where a caller's code meets them."""
 
     def __enter__(self) -> None:

@@ -15,6 +15,8 @@ from . import Stores
 from .base import MAX_BATCH, Named, Store
 from .shelf import Listed, Page, Spot, Tally, Wanted
 
+LETTERS_AT_ONCE = 100  # each may be as large as a list shows
+
 
 class Overview(NamedTuple):
     """How things stand: in all, for each target, when the next is due that is not yet, and how many are dead."""
@@ -72,6 +74,18 @@ class Shelves:
                 return store, message
         return None
 
+    async def run_now(self, named: Named) -> bool:
+        """Waiting -> waiting, due now."""
+        for store in self._stores:
+            if await store.areschedule(named, (await store.aread_clock()).now()):
+                return True
+        return False
+
+    async def cancel_key(self, key: str) -> bool:
+        """The message that waits under this key -> gone."""
+        cancelled = [await store.acancel([Named(key=key)]) for store in self._stores]
+        return [True] in cancelled
+
     async def cancel(self, ids: Sequence[str]) -> list[bool]:
         """For each id whether its message was waiting; it is gone now."""
         cancelled = dict.fromkeys(ids, False)
@@ -80,6 +94,32 @@ class Shelves:
             for id, done in zip(left, await store.acancel([Named(id) for id in left]), strict=True):
                 cancelled[id] |= done
         return [cancelled[id] for id in ids]
+
+    async def cancel_wanted(self, wanted: Wanted) -> AsyncIterator[int]:
+        """Waiting and `wanted` -> gone, page by page; how many are gone by now."""
+        gone = 0
+        async for page in self._pages(wanted):
+            gone += sum(await self.cancel(page))
+            yield gone
+
+    async def count_wanted(self, wanted: Wanted, most: int) -> int:
+        """How many of those that wait are `wanted`; where they are more than `most`, some number above it."""
+        number = 0
+        async for page in self._pages(wanted):
+            number += len(page)
+            if number > most:
+                break
+        return number
+
+    async def _pages(self, wanted: Wanted) -> AsyncIterator[list[str]]:
+        """The ids of those that wait and are `wanted`."""
+        now, after = await self.now(), None
+        while True:
+            page = await self.page(wanted, MAX_BATCH, after)
+            yield [one.message.id for one in page.listed if not (one.claimed or one.message.expired(now))]
+            after = page.rest
+            if after is None:
+                return
 
     async def overview(self) -> AsyncIterator[Overview]:
         """How things stand, as far as is counted: each is more complete, the last one is."""
@@ -116,6 +156,15 @@ class Shelves:
         piles = [await store.dead_letters(limit + 1, after) for store in self._stores]
         letters = list(heapq.merge(*piles, key=_died, reverse=True))
         return letters[:limit], _died(letters[limit - 1]) if len(letters) > limit else None
+
+    async def dead_pages(self, before: int | None = None) -> AsyncIterator[list[DeadLetter]]:
+        """All dead letters, newest first; or those which died before an instant."""
+        after = None if before is None else Spot(before, "")
+        while True:
+            letters, after = await self.dead_letters(LETTERS_AT_ONCE, after)
+            yield letters
+            if after is None:
+                return
 
     async def find_dead(self, ids: Sequence[str]) -> dict[str, DeadLetter]:
         """The dead letters of these ids, as far as there are any."""

@@ -298,7 +298,7 @@ COMMANDS: list[tuple[str, Callable[[PageRun, Sequence[str], Block], None]]] = [
     (r"pip install .*", PageRun.pip),
     (r"make [\w-]+", PageRun.make),
     (r"django-admin startproject mysite \.", PageRun.foreground),
-    (r"python manage\.py (migrate|check|test)|pytest", PageRun.foreground),
+    (r"python manage\.py (migrate|check|test|delays .*)|pytest", PageRun.foreground),
     (r"python manage\.py (rundelay|runworker)( [\w .-]+)?", PageRun.background),
     (r"uvicorn mysite\.asgi:application --port 8000", PageRun.background),
     (r"curl .*http://127\.0\.0\.1:8000/\S*", PageRun.curl),

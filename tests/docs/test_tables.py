@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import re
 from dataclasses import fields
 from typing import Any
 
 import pytest
+from django.core.management import load_command_class
 
 from delayserver import conf, errors, events, message
 from delayserver.clock import SystemClock
@@ -16,6 +18,7 @@ from delayserver.message import parse
 from .blocks import ROOT, table_rows
 
 DOCS = ROOT / "docs"
+COMMAND = DOCS / "reference/command.md"
 SETTINGS, WIRE, LOGGING = DOCS / "reference/settings.md", DOCS / "reference/wire.md", DOCS / "how-to/logging.md"
 
 GOOD: dict[str, Any] = {"channel": "sink", "content": {"type": "probe"}, "delay": 1000}
@@ -89,6 +92,28 @@ def test_the_dead_letter_page_quotes_the_log() -> None:
         payload=events.payload(b"\x82\xa7channel\xa4sink\xa5delay\x00"),
     )
     assert line == written
+
+
+def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    [action] = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    return dict(action.choices)
+
+
+def test_the_command_page_has_every_subcommand_and_option() -> None:
+    parsers = subparsers(load_command_class("delayserver", "delays").create_parser("manage.py", "delays"))
+    assert [row[0].strip("`") for row in table_rows(COMMAND, "# The command `delays`")] == list(parsers)
+    told = set()
+    for option, of, _ in table_rows(COMMAND, "## Every option"):
+        names = set(parsers) - {"send"} if of == "all but `send`" else re.findall(r"`([\w-]+)`", of) or parsers
+        told |= {(name, option.strip("`").partition(" ")[0]) for name in names}
+    for inner in subparsers(parsers["dead"]).items():
+        assert flags(inner[1]) <= flags(parsers["dead"]) | flags(parsers["requeue"]) | flags(parsers["purge"])
+    assert told == {(name, flag) for name, parser in parsers.items() for flag in flags(parser)}
+
+
+def flags(parser: argparse.ArgumentParser) -> set[str]:
+    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS and action.option_strings]
+    return {action.option_strings[-1] for action in shown} - {"--help"}
 
 
 def test_the_python_page_draws_the_tree_of_errors() -> None:

@@ -5,38 +5,37 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('delayserver', '0001_initial'),
+        ("delayserver", "0001_initial"),
     ]
 
     operations = [
         migrations.RemoveIndex(
-            model_name='deadmessage',
-            name='delayserver_dead',
+            model_name="deadmessage",
+            name="delayserver_dead",
         ),
         migrations.AddField(
-            model_name='deadmessage',
-            name='kind',
-            field=models.CharField(blank=True, default='', max_length=10),
+            model_name="deadmessage",
+            name="kind",
+            field=models.CharField(blank=True, default="", max_length=10),
         ),
         migrations.AddField(
-            model_name='deadmessage',
-            name='name',
-            field=delayserver.models.ExactCharField(blank=True, default='', max_length=100),
+            model_name="deadmessage",
+            name="name",
+            field=delayserver.models.ExactCharField(blank=True, default="", max_length=100),
         ),
         migrations.AddField(
-            model_name='deadmessage',
-            name='options',
-            field=models.BinaryField(default=b''),
+            model_name="deadmessage",
+            name="options",
+            field=models.BinaryField(default=b""),
         ),
         migrations.AlterField(
-            model_name='delayedmessage',
-            name='name',
+            model_name="delayedmessage",
+            name="name",
             field=delayserver.models.ExactCharField(max_length=100),
         ),
         migrations.AddIndex(
-            model_name='deadmessage',
-            index=models.Index(fields=['layer', 'at', 'message_id'], name='delayserver_dead'),
+            model_name="deadmessage",
+            index=models.Index(fields=["layer", "at", "message_id"], name="delayserver_dead"),
         ),
     ]

@@ -184,7 +184,19 @@ async def play_on_redis(port):
 async def play(band, port, redis_port, folder):
     await band.add(
         "redis",
-        *("redis-server", "--bind", HOST, "--port", str(redis_port), "--dir", folder, "--save", ""),
+        *(
+            "redis-server",
+            "--bind",
+            HOST,
+            "--port",
+            str(redis_port),
+            "--dir",
+            folder,
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+        ),
         ready="Ready to accept connections",
     )
     await band.add(

@@ -341,9 +341,17 @@ def unpack_options(blob: bytes) -> dict[str, Any]:
 # -- ids -----------------------------------------------------------------------------------------------------
 
 _chance = random.Random()  # noqa: S311  to differ from other processes, not to be secret
-os.register_at_fork(after_in_child=_chance.seed)
 _last_ticket = 0
 _ticket_lock = threading.Lock()
+
+
+def _begin_in_child() -> None:
+    global _ticket_lock
+    _ticket_lock = threading.Lock()  # a thread that is not here may have held it
+    _chance.seed()
+
+
+os.register_at_fork(after_in_child=_begin_in_child)
 
 
 def new_id(due: int) -> str:

@@ -46,10 +46,10 @@ class ThreadConnections:
         self._begin()
 
     def _begin(self) -> None:
-        self._process = os.getpid()
         self._pool = new_pool(self._host, redis)
         self._idle: deque[Any] = deque()
         self._turns = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._process = os.getpid()  # last: another thread of this process may come meanwhile
 
     def ask(self, *command: Any) -> Any:
         """Redis's reply, in bytes; `ResponseError`, or another `RedisError` or `OSError` where there was none."""
@@ -59,7 +59,10 @@ class ThreadConnections:
         if not turns.acquire(timeout=COMMAND_SECONDS):
             raise redis.ConnectionError(f"all {MAX_CONNECTIONS} connections were in use for {COMMAND_SECONDS} s")
         try:
-            connection = idle.pop() if idle else self._pool.make_connection()
+            try:
+                connection = idle.pop()
+            except IndexError:
+                connection = self._pool.make_connection()
             try:
                 return self._ask(connection, command)
             except ResponseError:

@@ -102,7 +102,7 @@ class RedisLink:
     def __init__(self, host: Host, *, cluster: bool = False) -> None:
         self.host, self._cluster = host, cluster
         self.place = None if cluster else place_of(host)
-        self._sync: ThreadConnections | ClusterClient | None = None
+        self._sync: ThreadConnections | ClusterClient | None = None if cluster else ThreadConnections(host)
         self._async: dict[asyncio.AbstractEventLoop, LoopConnections | AsyncClusterClient] = {}
 
     @classmethod
@@ -119,7 +119,7 @@ class RedisLink:
     def sync(self) -> ThreadConnections | ClusterClient:
         """Those of this process's threads."""
         if self._sync is None:
-            self._sync = ClusterClient(self.host) if self._cluster else ThreadConnections(self.host)
+            self._sync = ClusterClient(self.host)  # which connects as it is made
         return self._sync
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from binascii import crc32
 from collections.abc import Sequence
@@ -34,13 +33,16 @@ class Stores(tuple[Store, ...]):
         return next(self._turns) if host is None else self[host]
 
 
+_made: dict[str, Stores] = {}
+
+
 def get_stores(layer: str | None = None) -> Stores:
     """The stores for the layer of this alias (default: ``DELAYSERVER["CHANNEL_LAYER"]``), made once a process."""
-    return _stores_of(layer or get_settings().channel_layer)
+    alias = layer or get_settings().channel_layer
+    return _made.get(alias) or _made.setdefault(alias, _make(alias))  # one for all threads, also for those that race
 
 
-@functools.cache
-def _stores_of(layer: str) -> Stores:
+def _make(layer: str) -> Stores:
     settings, layer_settings = get_settings(), get_layer_settings(layer)
     path = store_path(layer_settings)
     try:
@@ -55,4 +57,4 @@ def _stores_of(layer: str) -> Stores:
 @receiver(setting_changed)
 def _forget(*, setting: str, **_: object) -> None:
     if setting in ("DELAYSERVER", "CHANNEL_LAYERS", "DATABASES"):
-        _stores_of.cache_clear()
+        _made.clear()

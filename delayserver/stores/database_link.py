@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,6 +23,16 @@ GAVE_WAY_MYSQL = 1213  # deadlock
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_inherited: list[object] = []  # the parent's connections, of which this process must not use nor close its copies
+
+
+def _begin_in_child() -> None:
+    wrappers = connections.all(initialized_only=True)
+    _inherited.extend(wrapper.connection for wrapper in wrappers if wrapper.connection is not None)
+
+
+os.register_at_fork(after_in_child=_begin_in_child)
 
 
 class DatabaseLink:
@@ -63,6 +74,7 @@ class DatabaseLink:
         for tries_left in reversed(range(TRIES)):
             used = None
             try:
+                self._let_go_of_inherited()
                 self.connection.ensure_connection()
                 used = self.connection.connection
                 return act(*args, **kwargs)
@@ -77,6 +89,11 @@ class DatabaseLink:
                     raise StoreUnavailable(f"expected {self} to answer, got {error}") from error
                 reconnected |= died
         raise AssertionError("the last try returns or raises")
+
+    def _let_go_of_inherited(self) -> None:
+        connection = self.connection
+        if _inherited and not connection.in_atomic_block and any(one is connection.connection for one in _inherited):
+            connection.connection = None
 
     def _died(self, used: object) -> bool:
         """Whether the connection `used` is lost; the next statement then makes a new one, if Django did not."""

@@ -60,9 +60,10 @@ class Table(DatabaseLink):
             layer=self.layer,
             holders={key: (id, due) for key, id, due, _ in holders if key is not None and id not in expired},
             stored={id for id, layer in stored if layer == self.layer},
-            replaced=list(expired),
         )
         receipts = [placing.place(message) for message in messages]
+        if expired:  # they stay, for a server to drop and count
+            self._all.filter(pk__in=expired).update(key=None)
         if placing.replaced:
             self._all.filter(pk__in=placing.replaced).delete()
         if placing.new:

@@ -78,9 +78,9 @@ class MemoryStore(Store):
         held = self._find(Named(key=message.key)) if message.key is not None else None
         if held is not None and message.on_conflict != "replace":
             return Receipt(held.id, held.due, created=False)
-        if message.key in self._keys:
-            del self._messages[self._keys[message.key]]  # replaced, or expired
-        if message.key is not None:
+        if held is not None:
+            self._remove(held)
+        if message.key is not None:  # what has expired stays, for a server to drop and count
             self._keys[message.key] = message.id
         self._set(message)
         return Receipt(message.id, message.due, created=True)

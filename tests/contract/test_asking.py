@@ -75,8 +75,8 @@ async def test_the_key_of_an_expired_message_is_free(store: Store, on_conflict: 
     [receipt] = await store.aput(each(on_conflict, [new]))
     assert (receipt.id, receipt.created) == (new.id, True)
     assert await store.aget(Named(key="k")) == new
-    assert await store.count() == 1
-    assert await store.claim(old.due + 10, 10, LEASE) == []
+    assert ids(await store.claim(old.due + 10, 10, LEASE)) == [old.id]  # for a server to drop and to count
+    assert await store.acancel([Named(key="k")]) == [True]
 
 
 async def test_an_expired_message_can_be_neither_got_nor_moved_nor_cancelled(store: Store) -> None:

@@ -186,7 +186,8 @@ local function put(due, id, keyed, spent, member, now)
     local held = redis.call('HGET', keys, key)
     local old, old_due, backlog = nil, nil, nil
     if held then old, old_due, backlog = find(held) end
-    if old and policy ~= 'r' and not expired(old, now) then return {held, text(old_due)} end
+    if old and expired(old, now) then old, backlog = nil, nil end -- it stays, for a server to drop and count
+    if old and policy ~= 'r' then return {held, text(old_due)} end
     if old then remove(held, old) end
     if backlog then keep_backlog(backlog) end
     redis.call('HSET', keys, key, id)

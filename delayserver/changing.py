@@ -7,6 +7,7 @@ back. With the database store all of it is part of the caller's transaction; els
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypedDict, TypeVar, Unpack
 
@@ -16,7 +17,7 @@ from . import transactions
 from .clock import Clock
 from .conf import get_settings
 from .content import shown
-from .errors import InvalidMessage, StoreUnavailable
+from .errors import ConfigurationError, InvalidMessage, StoreUnavailable
 from .layers import get_layer
 from .message import MAX_KEY_LENGTH, Message, Waiting, check_time, due_instant
 from .stores import get_stores
@@ -39,7 +40,10 @@ def cancel(id: str | None = None, *, key: str | None = None) -> bool:
     or never was. Raises `StoreUnavailable` where that cannot be told.
     """
     named = _named(id, key)
-    return transactions.cancel(named) | bool(_ask(named, lambda store: store.cancel([named])[0]))
+    deferred = transactions.cancel(named)
+    if deferred and named.key is None:
+        return True
+    return bool(_ask(named, lambda store: store.cancel([named])[0])) or deferred
 
 
 def reschedule(id: str | None = None, *, key: str | None = None, **time: Unpack[Time]) -> bool:
@@ -53,7 +57,10 @@ def reschedule(id: str | None = None, *, key: str | None = None, **time: Unpack[
 
 
 def get(id: str | None = None, *, key: str | None = None) -> Message | None:
-    """The waiting message of this id or key, with its ``eta``; None where `cancel` would come too late."""
+    """The waiting message of this id or key, with its ``eta``; None where `cancel` would come too late.
+
+    Raises `ConfigurationError` where the layer encrypts, and has no longer the key that its content was encrypted with.
+    """
     named = _named(id, key)
     return _told(transactions.get(named) or _ask(named, lambda store: store.get(named)))
 
@@ -66,7 +73,9 @@ async def acancel(id: str | None = None, *, key: str | None = None) -> bool:
     async def ask(store: Store) -> bool:
         return (await store.acancel([named]))[0]
 
-    return deferred | bool(await _aask(named, ask))
+    if deferred and named.key is None:
+        return True
+    return bool(await _aask(named, ask)) or deferred
 
 
 async def areschedule(id: str | None = None, *, key: str | None = None, **time: Unpack[Time]) -> bool:
@@ -92,10 +101,14 @@ async def aget(id: str | None = None, *, key: str | None = None) -> Message | No
 
 def _named(id: str | None, key: str | None) -> Named:
     given = [one for one in (id, key) if one is not None]
-    if len(given) != 1 or not isinstance(given[0], str) or not 0 < len(given[0]) <= MAX_KEY_LENGTH:
+    if len(given) != 1 or not _is_name(given[0]):
         told = shown(given[0]) if len(given) == 1 else "both" if given else "neither"
-        raise InvalidMessage(f"expected an id or a key, of 1 to {MAX_KEY_LENGTH} characters, got {told}")
+        raise InvalidMessage(f"expected an id or a key, of 1 to {MAX_KEY_LENGTH} printable characters, got {told}")
     return Named(id, key)
+
+
+def _is_name(text: object) -> bool:
+    return isinstance(text, str) and 0 < len(text) <= MAX_KEY_LENGTH and text.isprintable()
 
 
 def _instant(delay: int | timedelta | None = None, eta: datetime | None = None) -> Callable[[Clock], int]:
@@ -140,4 +153,12 @@ async def _aask(named: Named, ask: Callable[[Store], Awaitable[T]]) -> T | None:
 def _told(message: Waiting | None) -> Message | None:
     if message is None:
         return None
-    return message.asked_for(get_layer(get_settings().channel_layer).unseal)
+    unseal = get_layer(get_settings().channel_layer).unseal
+    try:
+        plain = replace(message, body=unseal(message.body))
+    except Exception as error:
+        raise ConfigurationError(f"message {message.id} waits, but no key of the layer reads its content") from error
+    try:
+        return plain.asked_for()
+    except Exception as error:
+        raise InvalidMessage(f"message {message.id} waits, but its content is none ({type(error).__name__})") from error

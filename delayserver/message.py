@@ -104,11 +104,11 @@ class Waiting:
     home: str = ""  # the process it must go out in, where the layer is a process's own
     on_conflict: OnConflict = field(default="keep", compare=False)  # what a put does where its key is taken; not kept
 
-    def asked_for(self, unseal: Callable[[bytes], bytes] = bytes) -> Message:
-        """The request that it was: eta and expires as instants."""
+    def asked_for(self) -> Message:
+        """The request that it was: eta and expires as instants; any exception where the body is no content."""
         kind, name = self.target.kind, self.target.name
         return Message(
-            content=unpack(unseal(self.body)),
+            content=unpack(self.body),
             channel=name if kind == "channel" else None,
             group=name if kind == "group" else None,
             eta=at_instant(self.due),
@@ -221,17 +221,13 @@ class Message:
             return _target("channel", self.channel)
         return _target("group", self.group)  # type: ignore[arg-type]
 
-    def waiting(
-        self,
-        clock: Clock,
-        max_bytes: int,
-        *,
-        id: str | None = None,
-        home: str = "",
-        seal: Callable[[bytes], bytes] = bytes,
-    ) -> Waiting:
-        """Resolve the times by `clock`, pack the content, of at most `max_bytes` bytes, and seal that."""
-        body = seal(pack(self.content, max_bytes))
+    def pack(self, max_bytes: int) -> bytes:
+        """The content as msgpack, of at most `max_bytes` bytes."""
+        check_envelope(self.content)  # again: it may have been changed since
+        return pack(self.content, max_bytes)
+
+    def resolve(self, clock: Clock, body: bytes, *, id: str | None = None, home: str = "") -> Waiting:
+        """With its times resolved by `clock`; `body` is what `pack` made, sealed where the layer encrypts."""
         due = due_instant(clock, self.delay, self.eta)
         expires = None
         if self.expires is not None:
@@ -250,6 +246,10 @@ class Message:
             home=home,
             on_conflict=self.on_conflict,
         )
+
+    def waiting(self, clock: Clock, max_bytes: int) -> Waiting:
+        """Packed and resolved at once."""
+        return self.resolve(clock, self.pack(max_bytes))
 
 
 def _target(kind: Literal["channel", "group"], name: str) -> Target:

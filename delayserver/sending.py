@@ -83,13 +83,13 @@ async def agroup_send_later(
 
 
 def _send(message: Message, on_commit: bool) -> Receipt:
-    store = _store_for(message)
-    return _put(store, [_resolve(message, store.read_clock())], on_commit)[0]
+    body, store = _pack(message), _store_for(message)
+    return _put(store, [_resolve(message, body, store.read_clock())], on_commit)[0]
 
 
 async def _asend(message: Message, on_commit: bool) -> Receipt:
-    store = _store_for(message)
-    return (await _aput(store, [_resolve(message, await store.aread_clock())], on_commit))[0]
+    body, store = _pack(message), _store_for(message)
+    return (await _aput(store, [_resolve(message, body, await store.aread_clock())], on_commit))[0]
 
 
 def _put(store: Store, messages: Sequence[Waiting], on_commit: bool) -> list[Receipt]:
@@ -109,16 +109,21 @@ def _store_for(message: Message) -> Store:
     return get_stores().choose(key=message.key, host=host)
 
 
-def _resolve(message: Message, clock: Clock) -> Waiting:
+def _pack(message: Message) -> bytes:
+    """The content as it shall lie in the store; `InvalidMessage` for what could never be handed over."""
     settings = get_settings()
     if message.channel == settings.channel:
         raise InvalidMessage(f"expected a target other than {settings.channel} itself")
     if settings.check_handlers:
         check_handler(message.target, message.content["type"])
-    home, layer = get_layer_settings(settings.channel_layer).home, get_layer(settings.channel_layer)
-    waiting = message.waiting(clock, settings.max_message_bytes, home=home, seal=layer.seal)
+    layer = get_layer(settings.channel_layer)
+    body = layer.seal(message.pack(settings.max_message_bytes))
     layer.check(message.content)
-    return waiting
+    return body
+
+
+def _resolve(message: Message, body: bytes, clock: Clock) -> Waiting:
+    return message.resolve(clock, body, home=get_layer_settings(get_settings().channel_layer).home)
 
 
 # -- many at once ------------------------------------------------------------------------------------------------
@@ -131,16 +136,17 @@ def send_many_later(
 
     All or none of them are stored, up to 500 messages with 512 KiB of content together. More go in as many such parts
     as it takes, one after the other. `messages` may be a generator of any length: no more than a part is held at a
-    time, and the receipts. `progress` is called after each part with how many messages are stored.
+    time, and the receipts. `progress` is called after each part with how many messages were accepted.
 
-    Raises as `send_later` does. The parts before stay stored, and a note on the error says how many messages that were.
+    Raises as `send_later` does. The parts before it were accepted, and a note on the error says how many messages that
+    were: they are stored, or will be on commit.
     Where the layer has several Redis hosts, what goes to one of them is all or none.
     """
     bulk = _Bulk(progress)
     with bulk:
         for message in messages:
-            store = _store_for(message)
-            waiting = _resolve(message, store.read_clock())
+            body, store = _pack(message), _store_for(message)
+            waiting = _resolve(message, body, store.read_clock())
             if not bulk.takes(waiting):
                 bulk.stored({store: _put(store, share, on_commit) for store, share in bulk.shares()})
             bulk.add(store, waiting)
@@ -155,8 +161,8 @@ async def asend_many_later(
     bulk = _Bulk(progress)
     with bulk:
         for message in messages:
-            store = _store_for(message)
-            waiting = _resolve(message, await store.aread_clock())
+            body, store = _pack(message), _store_for(message)
+            waiting = _resolve(message, body, await store.aread_clock())
             if not bulk.takes(waiting):
                 bulk.stored({store: await _aput(store, share, on_commit) for store, share in bulk.shares()})
             bulk.add(store, waiting)
@@ -201,4 +207,4 @@ class _Bulk:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None and self.receipts:
-            error.add_note(f"the first {len(self.receipts)} messages are stored")
+            error.add_note(f"the first {len(self.receipts)} messages were accepted")

@@ -112,7 +112,8 @@ class Intake(Loop):
     def _waiting(self, message: Message, one: Arrived, store: Store) -> Waiting:
         in_one_act = self._shares and store is self._store
         id = None if in_one_act else derived_id(one.sent_at, one.token)
-        waiting = message.waiting(store.clock, self._max_bytes, id=id, home=self._home, seal=self._layer.seal)
+        body = self._layer.seal(message.pack(self._max_bytes))
+        waiting = message.resolve(store.clock, body, id=id, home=self._home)
         self._layer.check(message.content)
         if waiting.on_conflict == "error":  # there is nobody to tell: the message that waits is kept
             waiting = replace(waiting, on_conflict="keep")

@@ -56,7 +56,7 @@ async def store(config: dict[str, Any], redis_url: str) -> AsyncIterator[RedisSt
 async def put(store: Store, layer: Layer, content: dict[str, Any], **parts: Any) -> str:
     """A message that is due; its id."""
     message = Message(content=content, **{"delay": 0, "channel": "sink", **parts})
-    [receipt] = await store.aput([message.waiting(store.clock, 100_000, seal=layer.seal)])
+    [receipt] = await store.aput([message.resolve(store.clock, layer.seal(message.pack(100_000)))])
     while message.delay == 0 and store.clock.now() < receipt.due:
         await asyncio.sleep(0)
     return receipt.id

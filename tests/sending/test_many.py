@@ -67,7 +67,7 @@ def test_when_the_store_dies_midway_the_error_says_how_many_are_stored(
     told = project.ask("send_until_it_dies", number=100_000, after=2_000, pid=server.pid, signal=end)
     assert told["error"] == "StoreUnavailable"
     [note] = told["notes"]
-    found = re.fullmatch(r"the first (\d+) messages are stored", note)
+    found = re.fullmatch(r"the first (\d+) messages were accepted", note)
     assert found
     stored = int(found[1])
     assert 2_000 <= stored == told["told"][-1] < 100_000

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import TestCase
 from pytest_django import DjangoDbBlocker, Settings
 
@@ -27,10 +27,18 @@ from delayserver import (
     send_later,
     send_many_later,
 )
+from delayserver.clock import StoreClock, SystemClock
 from delayserver.stores import get_stores
+from delayserver.stores.base import Named
 
 PROBE = {"type": "probe"}
 HOUR = 3_600_000
+AWAY = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": ["redis://127.0.0.1:1"]},
+    }
+}
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +51,12 @@ def layer(settings: Settings) -> None:
 def other_database(django_db_setup: None, sqlite_database: str, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     with django_db_blocker.unblock():
         yield sqlite_database
+
+
+async def handed_over() -> None:
+    store = get_stores()[0]
+    claims = await store.claim(SystemClock().now() + 2 * HOUR, 10, 1)
+    assert await store.finish(claims) == [True]
 
 
 def count() -> int:
@@ -154,13 +168,51 @@ class TestInTransactions:
             assert cancel(key="k")
         assert count() == 0
 
+    def test_what_was_kept_when_it_was_sent_is_put_where_the_other_went_out_before_the_commit(self) -> None:
+        holder = send_sync(key="k")
+        with transaction.atomic():
+            kept = send_sync(key="k")
+            assert (kept.id, kept.created) == (holder.id, False)
+            asyncio.run(handed_over())  # its consumer may have read what this transaction is about to change
+        found = get(key="k")
+        assert found is not None
+        assert count() == 1
+
+    def test_what_is_sent_one_by_one_is_put_together(self) -> None:
+        with transaction.atomic():
+            for _ in range(700):
+                send_sync()
+            send_sync(key="k")
+            with transaction.atomic():
+                send_sync()
+            assert len(connection.run_on_commit) == 3
+        assert count() == 702
+
+    def test_what_has_run_is_no_longer_there(self) -> None:
+        with transaction.atomic():
+            receipt = send_sync(key="k")
+            for entry in list(connection.run_on_commit):
+                entry[1]()  # as captureOnCommitCallbacks does, which leaves it in the list
+            assert count() == 1
+            assert async_to_sync(get_stores()[0].acancel)([Named(receipt.id)]) == [True]
+            assert not cancel(receipt.id)
+            assert get(key="k") is None
+            again = send_sync(key="k")
+            assert again.created
+        assert count() == 1
+
+    def test_cancelling_by_id_does_not_ask_a_store_that_is_away(self, settings: Settings) -> None:
+        settings.CHANNEL_LAYERS = AWAY
+        settings.DELAYSERVER = {}
+        clock = get_stores()[0].clock
+        assert isinstance(clock, StoreClock)
+        clock.learn(clock.ticks(), 1_800_000_000_000_000_000, clock.ticks())
+        with transaction.atomic():
+            receipt = send_sync()
+            assert cancel(receipt.id)
+
     def test_a_store_that_is_away_at_the_commit_is_told_after_it(self, settings: Settings) -> None:
-        settings.CHANNEL_LAYERS = {
-            "default": {
-                "BACKEND": "channels_redis.core.RedisChannelLayer",
-                "CONFIG": {"hosts": ["redis://127.0.0.1:1"]},
-            }
-        }
+        settings.CHANNEL_LAYERS = AWAY
         settings.DELAYSERVER = {}
         with pytest.raises(StoreUnavailable), transaction.atomic():
             send_sync()
@@ -168,6 +220,18 @@ class TestInTransactions:
     async def test_an_async_caller_has_no_transaction_to_wait_for(self) -> None:
         receipt = await asend_later("reports", PROBE, delay=HOUR)
         assert await aget(receipt.id)
+
+    async def test_a_task_that_outlives_its_sync_caller_sends_at_once(self) -> None:
+        async def send_and_look() -> bool:
+            await asyncio.sleep(0.05)  # until the call that began it is over
+            receipt = await asend_later("reports", PROBE, delay=HOUR)
+            return await aget(receipt.id) is not None and await acancel(receipt.id)
+
+        async def begin() -> asyncio.Task[bool]:
+            return asyncio.create_task(send_and_look())
+
+        task = await sync_to_async(lambda: async_to_sync(begin)())()
+        assert await task
 
     async def test_a_thread_of_an_async_caller_may_have_one(self) -> None:
         def within() -> Receipt:

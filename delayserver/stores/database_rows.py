@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import zlib
@@ -174,9 +175,10 @@ def to_dead(layer: str, letter: DeadLetter) -> DeadMessage:
 
 
 def from_dead(row: DeadMessage, body: bytes | memoryview) -> DeadLetter:
+    """The dead letter in a row; without its message where a raw writer made that something else."""
     body = bytes(body)
     message = None
-    if row.kind:
+    with contextlib.suppress(Exception):
         message = Waiting(
             row.message_id, row.at, to_target(row.kind, row.name), body, **unpack_options(bytes(row.options))
         )

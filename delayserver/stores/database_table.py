@@ -77,7 +77,11 @@ class Table(DatabaseLink):
         table, columns = name(DelayedMessage._meta.db_table), ", ".join(map(name, New._fields))
         values = ", ".join(["%s"] * len(New._fields))
         with self.connection.cursor() as cursor:
-            cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({values})", rows)  # noqa: S608  our names
+            insert = f"INSERT INTO {table} ({columns}) VALUES ({values})"  # noqa: S608  our names
+            if len(rows) == 1:  # psycopg opens a pipeline for more
+                cursor.execute(insert, rows[0])
+            else:
+                cursor.executemany(insert, rows)
 
     def cancel(self, named: Sequence[Named]) -> list[bool]:
         return self.write(self._cancel, named)

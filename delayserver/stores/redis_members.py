@@ -115,7 +115,16 @@ def pack_letter(letter: DeadLetter) -> bytes:
     return bytes(msgpack.packb(told)) + (letter.body if letter.message is None else pack(letter.message))
 
 
-def unpack_letter(raw: bytes) -> DeadLetter:
+def unpack_letter(raw: bytes, id: str, at: int) -> DeadLetter:
+    """The dead letter in these bytes; of bytes that are none, one that says so."""
+    try:
+        return _unpack_letter(raw)
+    except Exception as error:  # noqa: BLE001  a raw writer can put anything there
+        reason = f"expected a dead letter in the store's layout, got bytes that are none ({type(error).__name__})"
+        return DeadLetter(id, at, reason, "the store", raw[:MAX_DEAD_BYTES])
+
+
+def _unpack_letter(raw: bytes) -> DeadLetter:
     unpacker = msgpack.Unpacker()
     unpacker.feed(raw)
     id, at, reason, source, whole = unpacker.unpack()

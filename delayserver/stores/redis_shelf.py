@@ -18,14 +18,13 @@ from .redis_members import listed, pack, pack_id, unpack_letter
 from .redis_waitlist import Translated, Waitlist, answers
 from .shelf import MAX_LISTED_BYTES, MAX_LOOKED_AT, SLOT_MS, Page, Spot, Tally, Wanted
 
-BACKLOGS = Script("messages", "freeing", "backlogs")
-LOOK, TALLY = Script("messages", "freeing", "walk", "look"), Script("messages", "freeing", "walk", "tally")
-DEAD = Script("messages", "freeing", "dead")
+BACKLOGS = Script("messages", "backlogs")
+LOOK, TALLY = Script("messages", "walk", "look"), Script("messages", "walk", "tally")
+DEAD = Script("messages", "dead")
 REQUEUE = Script("messages", "freeing", "letters", "requeue")
 PURGE = Script("messages", "freeing", "letters", "purge")
 
 MAX_ACT_BYTES = 524_288  # of messages in one script: with larger ones it would hold up Redis for more than 10 ms
-MAX_LETTER_BYTES = 8_192  # of a dead letter in a list: what is told of it, and some of its content
 
 
 class RedisShelf(Waitlist, ABC):
@@ -70,15 +69,15 @@ class RedisShelf(Waitlist, ABC):
 
     async def dead_letters(self, limit: int, after: Spot | None = None) -> list[DeadLetter]:
         at, id = ("", "") if after is None else (f"{after.at:.0f}", after.id)
-        newest = await self._told(DEAD, [at, id, limit, MAX_LETTER_BYTES])
-        return [unpack_letter(raw) for raw in newest]
+        newest = await self._told(DEAD, [at, id, limit])
+        return [unpack_letter(raw, id.decode(errors="backslashreplace"), int(at)) for id, at, raw in newest]
 
     async def find_dead(self, ids: Sequence[str]) -> list[DeadLetter | None]:
         found: list[DeadLetter | None] = []
         for id in ids:  # each may be as large as a message
             with Translated():
-                raw = await self._link.here.ask("HGET", self._keys.letters, id)
-            found.append(None if raw is None else unpack_letter(raw))
+                head, rest = await self._link.here.ask("HMGET", self._keys.letters, f"head {id}", f"rest {id}")
+            found.append(None if head is None else unpack_letter(head + (rest or b""), id, 0))
         return found
 
     async def requeue(self, letters: Sequence[DeadLetter], now: int) -> list[bool]:

@@ -16,7 +16,7 @@ from .redis_members import is_plain, pack, pack_id, put_args, unpack, unpack_id
 
 PUT_PLAIN, PUT = Script("put_plain"), Script("messages", "put")
 CHANGE = Script("messages", "freeing", "change")
-GET = Script("messages", "freeing", "get")
+GET = Script("messages", "get")
 MAX_CANCELLED = 5  # in one act
 
 
@@ -119,19 +119,23 @@ class Waitlist(Store, ABC):
 
     def _put(self, messages: Sequence[Waiting]) -> tuple[Script, Sequence[str], list[Any]]:
         """The act that it takes: most often the plain one."""
-        args: list[Any] = [self._channel, self._now()]
         members = [pack(message) for message in messages]
         if all(map(is_plain, messages, members)):
-            args.append(min([message.due for message in messages]))
+            args: list[Any] = [self._channel, self._known_now(), min([message.due for message in messages])]
             for message, member in zip(messages, members, strict=True):
                 args += (message.due, member)
             return PUT_PLAIN, self._keys[:1], args
+        args = [self._channel, self._now()]
         for message in messages:
             args += put_args(message)
         return PUT, self._keys, args
 
     def _now(self) -> int:
-        """The present as far as it is known: callers may put without having read the clock."""
+        """What the scripts shall take for the present: 0 for Redis's own clock."""
+        return self.clock.now() if self._fixed_clock else 0
+
+    def _known_now(self) -> int:
+        """The present as far as it is known here: to ask Redis costs more."""
         return self.clock.now() if self._fixed_clock or self._store_clock.is_read else 0
 
     def _change(self, named: Sequence[Named], due: int | str) -> list[Any]:

@@ -1,14 +1,10 @@
--- ARGV at and id to begin behind ('' for the newest), limit, most bytes of each -> {letter ...} newest first
+-- ARGV at and id to begin behind ('' for the newest), limit -> {{id, at, the head of the letter} ...} newest first
 if ARGV[3] == '0' then return {} end
 local rank = 0
-if ARGV[1] ~= '' then
-  local added = redis.call('ZADD', dead, 'NX', ARGV[1], ARGV[2]) == 1
-  rank = redis.call('ZREVRANK', dead, ARGV[2])
-  if added then redis.call('ZREM', dead, ARGV[2]) else rank = rank + 1 end
-end
+if ARGV[1] ~= '' then rank = redis.call('ZCARD', dead) - rank_of(dead, ARGV[1], ARGV[2]) end
 local found = {}
-for _, id in ipairs(redis.call('ZREVRANGE', dead, rank, rank + ARGV[3] - 1)) do
-  local letter = redis.call('HGET', letters, id)
-  if letter then found[#found + 1] = string.sub(letter, 1, ARGV[4]) end
+local ids = redis.call('ZREVRANGE', dead, rank, rank + ARGV[3] - 1, 'WITHSCORES')
+for i = 1, #ids, 2 do
+  found[#found + 1] = {ids[i], ids[i + 1], redis.call('HGET', letters, 'head ' .. ids[i]) or ''}
 end
 return found

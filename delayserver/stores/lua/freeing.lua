@@ -2,9 +2,6 @@
 -- script's first write. So here is one. An empty member is nobody's message.
 redis.call('ZREM', waiting, '')
 
-local PORTION = 25 -- read at a time, where they are small
-local SMALL = 4096 -- bytes
-
 -- Calls `act` with each member whose score lies between two, and with its score; it must make it due elsewhere or remove it.
 -- At most `limit` of them, and no more once `budget` bytes are spent. Answers what is left of both.
 local function each(first, last, limit, budget, act)
@@ -12,7 +9,7 @@ local function each(first, last, limit, budget, act)
   while limit > 0 and budget > 0 do
     local found = redis.call('ZRANGEBYSCORE', waiting, first, last, 'WITHSCORES', 'LIMIT', 0, math.min(limit, portion))
     if #found == 0 then break end
-    portion = PORTION
+    portion = math.min(PORTION, 2 * portion)
     for i = 1, #found, 2 do
       if budget <= 0 then return limit, budget end
       act(found[i], tonumber(found[i + 1]))

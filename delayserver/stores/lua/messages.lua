@@ -12,6 +12,7 @@
 -- maps its name to its slot. `dead` has the ids of dead letters by when they died, `letters` their bytes.
 local waiting, keys, moved, attempts, dead, backlogs = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local letters = KEYS[7]
+local PORTION, SMALL = 25, 4096 -- messages read at a time, where they are of so few bytes
 local SLOT, LAST_SLOT = 8796093022208, 1023 -- 2^43 ms lie in the year 2248; a double holds 1023 of them and every ms
 
 local function id_of(member)
@@ -94,15 +95,39 @@ local function backlog_of(flags, name)
   return by_name[shared] and shared
 end
 
--- The member of this id at this score. An id alone, as a member, sorts right before its message: put it there for a moment
--- to learn the rank.
+-- Whether some bytes sort before others, as Redis has it: Lua's own order is the locale's.
+local function sorts_before(these, others)
+  for i = 1, math.min(#these, #others) do
+    local one, other = string.byte(these, i), string.byte(others, i)
+    if one ~= other then return one < other end
+  end
+  return #these < #others
+end
+
+-- How many members of a sorted set stand before where one of this score, that begins with these bytes, begins.
+local function rank_of(set, score, bytes)
+  local low = redis.call('ZCOUNT', set, '-inf', '(' .. score)
+  local high = low + redis.call('ZCOUNT', set, score, score)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if sorts_before(redis.call('ZRANGE', set, middle, middle)[1], bytes) then low = middle + 1 else high = middle end
+  end
+  return low
+end
+
+local function is_of(member, id)
+  return string.sub(member or '', 1, #id) == id
+end
+
+-- The member of this id at this score. Most often no other has it.
 local function find_at(id, score)
-  redis.call('ZADD', waiting, text(score), id)
-  local rank = redis.call('ZRANK', waiting, id)
-  redis.call('ZREM', waiting, id)
-  local found = redis.call('ZRANGE', waiting, rank, rank, 'WITHSCORES')
-  if found[1] and string.sub(found[1], 1, #id) == id and tonumber(found[2]) == score then return found[1] end
-  return nil
+  local found = redis.call('ZRANGEBYSCORE', waiting, text(score), text(score), 'LIMIT', 0, 2)
+  if #found == 2 then
+    local rank = rank_of(waiting, text(score), id)
+    found = redis.call('ZRANGE', waiting, rank, rank, 'WITHSCORES')
+    if tonumber(found[2]) ~= score then return nil end
+  end
+  return is_of(found[1], id) and found[1] or nil
 end
 
 -- The waiting message of this id, its due instant, and the backlog it is in, if any.
@@ -115,19 +140,21 @@ local function find(id)
   return member, score % SLOT, names_by_slot[math.floor(score / SLOT)]
 end
 
--- Whether a message shall no longer be handed over at `now`; 0 is for who has not read the clock.
+-- The present in ms; tests say their own, all others 0.
+local function present(now)
+  if tonumber(now) > 0 then return tonumber(now) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Whether a message shall no longer be handed over.
 local function expired(member, now)
   local ok, _, flags, _, _, at = pcall(parse, member)
   if not ok or flags < 4 then return false end
   local high, low = string.byte(member, at, at + 1)
-  local expires = cmsgpack.unpack(string.sub(member, at + 2, at + 1 + high * 256 + low))[2]
-  if not expires then return false end
-  now = tonumber(now)
-  if now == 0 then
-    local time = redis.call('TIME')
-    now = time[1] * 1000 + math.floor(time[2] / 1000)
-  end
-  return expires < now
+  local fine, options = pcall(cmsgpack.unpack, string.sub(member, at + 2, at + 1 + high * 256 + low))
+  local expires = fine and type(options) == 'table' and tonumber(options[2])
+  return expires and expires < present(now)
 end
 
 local function free_key(key, id)
@@ -180,6 +207,8 @@ end
 -- Nowhere -> waiting. Answers 1, or {id, due} of the message that has the key and was kept. What is there already was put
 -- before, and the answer was lost. Before the key stands what to do where it is taken: k(eep), r(eplace) or e(rror).
 local function put(due, id, keyed, spent, member, now)
+  local told = tonumber(due) == due_of(id)
+  if not told and redis.call('HEXISTS', moved, id) == 1 then return 1 end -- its bytes may differ: sealed anew
   if keyed ~= '' then
     if redis.call('ZSCORE', waiting, member) then return 1 end
     local policy, key = string.sub(keyed, 1, 1), string.sub(keyed, 2)
@@ -193,7 +222,7 @@ local function put(due, id, keyed, spent, member, now)
     redis.call('HSET', keys, key, id)
   end
   if redis.call('ZADD', waiting, 'NX', due, member) == 0 then return 1 end
-  if tonumber(due) ~= due_of(id) then move(id, due) end
+  if not told then move(id, due) end
   if spent ~= '0' then redis.call('HSET', attempts, id, spent) end
   return 1
 end
@@ -202,7 +231,7 @@ end
 -- user without the right to publish still stores: servers look now and then.
 local function wake(channel, ours, now)
   local first = redis.call('ZRANGE', waiting, 0, 0)[1]
-  if first and (ours[first] or redis.call('ZCOUNT', waiting, '-inf', now) > 0) then
+  if first and (ours[first] or redis.call('ZCOUNT', waiting, '-inf', present(now)) > 0) then
     redis.pcall('PUBLISH', channel, '')
   end
 end

@@ -3,12 +3,9 @@
 -- The place is behind the message of this score and id; or where this score begins, if the id is empty.
 local function rank_behind(score, id)
   if id == '' then return redis.call('ZCOUNT', waiting, '-inf', '(' .. score) end
-  redis.call('ZADD', waiting, score, id) -- alone it sorts right before its message
-  local rank = redis.call('ZRANK', waiting, id)
-  redis.call('ZREM', waiting, id)
+  local rank = rank_of(waiting, score, id)
   local there = redis.call('ZRANGE', waiting, rank, rank, 'WITHSCORES')
-  local is_it = there[1] and string.sub(there[1], 1, #id) == id and tonumber(there[2]) == tonumber(score)
-  return is_it and rank + 1 or rank
+  return is_of(there[1], id) and tonumber(there[2]) == tonumber(score) and rank + 1 or rank
 end
 
 local function walk(score, id, most, budget, see)
@@ -16,12 +13,12 @@ local function walk(score, id, most, budget, see)
   while true do
     local found = redis.call('ZRANGE', waiting, rank, rank + portion - 1, 'WITHSCORES')
     if #found == 0 then return {} end
-    portion = PORTION
+    portion = math.min(PORTION, 2 * portion)
     for i = 1, #found, 2 do
       if most <= 0 or budget <= 0 then return {score, id} end
       local ok, its_id, flags, name, key, at = pcall(parse, found[i])
       if ok and see(found[i], found[i + 1], its_id, flags, name, key, at) == false then return {score, id} end
-      score, id = found[i + 1], ok and its_id or string.sub(found[i], 1, -2) -- never a member itself: it is removed again
+      score, id = found[i + 1], ok and its_id or string.sub(found[i], 1, 64)
       rank, most, budget = rank + 1, most - 1, budget - #found[i]
       if #found[i] > SMALL then portion = 1 end
     end

@@ -22,7 +22,12 @@ help:
 
 test: .venv/.dev
 	scripts/setup.sh servers
-	$(BIN)/python -m pytest $(TESTS)
+	$(if $(TESTS),$(BIN)/python -m pytest $(TESTS),$(ALL_TESTS))
+
+# Where time is the subject, the tests have the machine to themselves. The others run two at a time.
+ALONE := tests/chaos tests/examples tests/layers tests/process
+TWO_AT_A_TIME := $(filter-out $(ALONE) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
+ALL_TESTS = $(BIN)/python -m pytest -n 2 --dist loadfile $(TWO_AT_A_TIME) && $(BIN)/python -m pytest $(ALONE)
 
 chaos: .venv/.dev
 	scripts/setup.sh servers

@@ -1,0 +1,120 @@
+"""What only the Redis store has to be asked: its own clock, a server that takes no writes, bytes of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import redis
+
+from delayserver.conf import REDIS_LAYER, LayerSettings
+from delayserver.message import DeadLetter, Target, Waiting, derived_id
+from delayserver.stores.base import Named
+from delayserver.stores.redis import RedisStore
+from delayserver.stores.redis_members import pack_id
+from delayserver.stores.shelf import MAX_LISTED_BYTES, Wanted
+
+from ..support.clock import NOW
+from .places import ids, waiting
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[RedisStore]:
+    store = RedisStore(LayerSettings("default", REDIS_LAYER, {}), redis_url)
+    await store.aread_clock()
+    yield store
+    await store._link.aclose()
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def takes_no_writes(client: redis.Redis) -> Iterator[Callable[[], object]]:
+    """Makes Redis refuse every write, as it does without its replicas."""
+    yield lambda: client.config_set("min-replicas-to-write", 1)
+    client.config_set("min-replicas-to-write", 0)
+
+
+async def test_a_redis_that_takes_no_writes_can_still_be_asked(
+    store: RedisStore, takes_no_writes: Callable[[], object]
+) -> None:
+    message = waiting(NOW, key="k")
+    await store.aput([message, *[waiting(NOW) for _ in range(40)]])
+    await store.refuse([DeadLetter("dead", NOW, "no", "sink", b"x")])
+    takes_no_writes()
+    assert await store.aget(Named(message.id)) == await store.aget(Named(key="k")) == message
+    first = await store.look(Wanted(), 3)
+    assert ids([one.message for one in first.listed])[0] == message.id
+    assert len((await store.look(Wanted(), 100, first.rest)).listed) == 38
+    assert (await store.tally())[0][Target("channel", "sink")].waiting == 41
+    assert [letter.id for letter in await store.dead_letters(5)] == ["dead"]
+    assert await store.first_due() == NOW
+
+
+async def test_whether_a_message_has_expired_is_told_by_rediss_own_clock(store: RedisStore) -> None:
+    now = store.clock.now()
+    message = waiting(now, key="k", expires=now + 60_000)
+    await store.aput([message])
+    hour = 3_600_000_000_000
+    clock = store._store_clock
+    clock._behind, clock._ahead = (clock._behind or 0) + hour, clock._ahead + hour  # this process's is an hour fast
+    assert store.clock.now() > now + 60_000
+    assert await store.aget(Named(key="k")) == message
+    assert (await store.aput([waiting(NOW, key="k")]))[0].created is False
+    assert await store.acancel([Named(message.id)]) == [True]
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_a_message_whose_bytes_differ_when_it_comes_again_is_stored_once(
+    store: RedisStore, key: str | None
+) -> None:
+    """As one from another Redis does, that is encrypted anew or expires a little later."""
+    id = derived_id(1_800_000_000_000_000, b"raw")
+    for n in range(2):
+        message = Waiting(id, NOW + n, Target("channel", "sink"), b"sealed" + bytes([n]), key=key, expires=NOW + 9 + n)
+        [receipt] = await store.aput([message])
+        assert (receipt.id, receipt.created) == (id, True)
+    assert await store.count() == 1
+    assert await store.acancel([Named(id)]) == [True]
+
+
+# -- bytes of other programs -----------------------------------------------------------------------------------
+
+
+async def test_options_that_are_none_hold_up_nobody(store: RedisStore, client: redis.Redis) -> None:
+    member = pack_id("junk") + b"\6\4sink" + b"\0\1k" + b"\0\3\xc1\xc1\xc1" + b"\x80"
+    client.zadd(store._keys.waiting, {member: NOW})
+    client.hset(store._keys.moved, pack_id("junk"), NOW)
+    client.hset(store._keys.keys, "k", pack_id("junk"))
+    [receipt] = await store.aput([waiting(NOW, key="k")])
+    assert receipt == ("junk", NOW, False)
+    assert await store.acancel([Named(key="k")]) == [True]
+    assert await store.count() == 0
+
+
+async def test_a_dead_letter_that_is_none_is_shown_as_such(store: RedisStore, client: redis.Redis) -> None:
+    letters = [DeadLetter(f"good {n}", NOW + n, "no", "sink", b"x") for n in range(2)]
+    await store.refuse(letters)
+    client.zadd(store._keys.dead, {"junk": NOW + 5, "bare": NOW + 6})
+    client.hset(store._keys.letters, "head junk", b"\xc1\xc1")
+    bare, junk, *good = await store.dead_letters(10)
+    assert good == letters[::-1]
+    for letter, id in ((bare, "bare"), (junk, "junk")):
+        assert (letter.id, letter.message) == (id, None)
+        assert letter.reason.startswith("expected a dead letter in the store's layout")
+    assert await store.purge(["junk", "bare", "nobody"]) == [True, True, False]
+    assert await store.dead_letters(10) == letters[::-1]
+
+
+async def test_a_large_dead_letter_is_cut_in_a_list_and_leaves_nothing(store: RedisStore, client: redis.Redis) -> None:
+    large = [DeadLetter(f"{n}", NOW + n, "no", "sink", b"x" * 1_000_000) for n in range(20)]
+    await store.refuse(large)
+    listed = await store.dead_letters(20)
+    assert all(MAX_LISTED_BYTES <= len(letter.body) < 10_000 for letter in listed)
+    assert await store.find_dead(["7"]) == [large[7]]
+    assert await store.purge([letter.id for letter in large]) == [True] * 20
+    assert client.exists(store._keys.letters, store._keys.dead) == 0

@@ -12,10 +12,14 @@ from ..message import Target
 
 
 class Delivery(NamedTuple):
-    """One message to put on its target now."""
+    """One message to put on its target now, before the tick `until` (`clock.ticks`).
+
+    That is when the claim's lease ends, or when the message expires, whichever comes first.
+    """
 
     target: Target
     content: Content
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Full:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """The time for it was over before it went out: it is somebody else's now."""
+    """The time for it was over before it went out: it has expired, or is somebody else's now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +147,10 @@ class Layer(ABC):
         """What may be slow, or away, by itself: `deliver` is given the messages of one lane together."""
 
     @abstractmethod
-    async def deliver(self, lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
-        """Put each message on its target, those of one channel in order; one outcome for each.
+    async def deliver(self, lane: Hashable, batch: Sequence[Delivery]) -> list[Outcome]:
+        """Put each message on its target, those of one channel in order, none after its `until`; one outcome for each.
 
-        Nothing goes out after the tick `until` (`clock.ticks`): the claims are held no longer.
+        The last look at the time comes right before a message goes out, however long the others took.
         """
 
     def place(self, delivery: Delivery, now: int) -> Placed:

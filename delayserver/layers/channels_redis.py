@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from typing import Any
 
-from ..clock import StoreClock, monotonic
+from ..clock import StoreClock, monotonic, ticks
 from ..events import UNKNOWN_LAYER, emit
 from ..message import Target
 from ..redis_link import ChannelFormat, RedisLink, Script, parts
@@ -25,6 +25,7 @@ from .generic import GenericLayer
 
 KNOWN_VERSIONS = ("4.2.", "4.3.")
 DELIVER, MEMBERS = Script("channel", "deliver"), Script("members")
+OUTCOMES: dict[int, Outcome] = {1: Delivered(), 0: Full(), -1: Late()}  # of DELIVER's answers
 MAX_BATCH = 500  # of one script's messages, so that none runs long
 MAX_BATCH_BYTES = 1_048_576  # and of their bytes
 AVOID_SECONDS = 1.0  # how long a host that failed gets only what must go through it
@@ -102,9 +103,9 @@ class RedisLayer(GenericLayer):
                 break
         return host
 
-    async def deliver(self, lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
+    async def deliver(self, lane: Hashable, batch: Sequence[Delivery]) -> list[Outcome]:
         if not isinstance(lane, int):
-            return [await self._deliver_to_group(delivery, until) for delivery in batch]
+            return [await self._deliver_to_group(delivery) for delivery in batch]
         outcomes: list[Outcome] = [Full()] * len(batch)
         placed: list[tuple[int, Placed]] = []
         try:
@@ -116,13 +117,15 @@ class RedisLayer(GenericLayer):
                 placed.append((position, self.place(delivery, now)))
             except Exception as error:  # noqa: BLE001  a serializer may raise anything
                 outcomes[position] = _refused(error)
-        answers = await self._put(lane, [one for _, one in placed], until)
+        answers = await self._put(lane, [(one, batch[position].until) for position, one in placed])
         for (position, _), outcome in zip(placed, answers, strict=True):
             outcomes[position] = outcome
         return outcomes
 
-    async def _deliver_to_group(self, delivery: Delivery, until: int) -> Outcome:
+    async def _deliver_to_group(self, delivery: Delivery) -> Outcome:
         """On every member's channel that has room; the others miss it, as with the layer's own `group_send`."""
+        if ticks() >= delivery.until:
+            return Late()
         layer = self._layer
         host = layer.consistent_hash(delivery.target.name)
         try:
@@ -135,7 +138,9 @@ class RedisLayer(GenericLayer):
             by_host = self._place_for_all([name.decode() for name in names], delivery.content, now)
         except Exception as error:  # noqa: BLE001  a serializer may raise anything
             return _refused(error)
-        outcomes = [outcome for host, placed in by_host.items() for outcome in await self._put(host, placed, until)]
+        outcomes: list[Outcome] = []
+        for host, placed in by_host.items():
+            outcomes += await self._put(host, [(one, delivery.until) for one in placed])
         # Where one host failed another's members have it already: at least once.
         return next((outcome for outcome in outcomes if isinstance(outcome, Failed | Late)), Delivered())
 
@@ -162,25 +167,25 @@ class RedisLayer(GenericLayer):
                 raise
         return clock
 
-    async def _put(self, host: int, placed: Sequence[Placed], until: int) -> list[Outcome]:
-        """On channels of one host; what follows a failure is not tried."""
+    async def _put(self, host: int, placed: Sequence[tuple[Placed, int]]) -> list[Outcome]:
+        """On channels of one host, each until its tick; what follows a failure is not tried."""
         outcomes: list[Outcome] = []
         self._avoid[host] = inf  # until it answers
         for part in parts(placed, MAX_BATCH, MAX_BATCH_BYTES, _size):
             try:
-                outcomes += await self._put_part(host, part, until)
+                outcomes += await self._put_part(host, part)
             except Exception as error:  # noqa: BLE001  Redis away, a wrong type, out of memory: all wait
                 self._avoid[host] = monotonic() + AVOID_SECONDS
                 return outcomes + [Failed(error)] * (len(placed) - len(outcomes))
         self._avoid.pop(host, None)
         return outcomes
 
-    async def _put_part(self, host: int, part: Sequence[Placed], until: int) -> list[Outcome]:
-        args: list[Any] = [self.expiry, (await self._clock(host)).at(until)]
-        for placed in part:
-            args += placed
-        answers = await self._links[host].arun(DELIVER, (), args)
-        return [Delivered() if answer else Full() for answer in answers] or [Late()] * len(part)
+    async def _put_part(self, host: int, part: Sequence[tuple[Placed, int]]) -> list[Outcome]:
+        clock = await self._clock(host)
+        args: list[Any] = [self.expiry]
+        for placed, until in part:
+            args += (*placed, clock.at(until))
+        return [OUTCOMES[answer] for answer in await self._links[host].arun(DELIVER, (), args)]
 
     def place(self, delivery: Delivery, now: int) -> Placed:
         layer, name, content = self._layer, delivery.target.name, delivery.content
@@ -202,5 +207,5 @@ def _refused(error: Exception) -> Refused:
     return Refused(f"the channel layer refused it: {type(error).__name__}")
 
 
-def _size(placed: Placed) -> int:
-    return len(placed.member)
+def _size(one: tuple[Placed, int]) -> int:
+    return len(one[0].member)

@@ -53,28 +53,28 @@ class GenericLayer(Layer):
         """Each target: whatever one of them does, it does to itself."""
         return target
 
-    async def deliver(self, lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
+    async def deliver(self, lane: Hashable, batch: Sequence[Delivery]) -> list[Outcome]:
         """One after the other, none after a full, and no longer than `LANE_SECONDS`: others wait for the turn."""
         outcomes: list[Outcome] = []
         async with self._turns:
             enough = monotonic() + LANE_SECONDS
             for delivery in batch:
-                if ticks() >= until:
+                if ticks() >= delivery.until:
                     outcomes.append(Late())
                 elif monotonic() >= enough:
                     outcomes.append(Full())
                 else:
                     outcomes.append(await self._deliver_one(delivery))
-                if not isinstance(outcomes[-1], Delivered | Refused):
+                if not isinstance(outcomes[-1], Delivered | Late | Refused):
                     break
         return outcomes + outcomes[-1:] * (len(batch) - len(outcomes))
 
     async def _deliver_one(self, delivery: Delivery) -> Outcome:
-        target, content = delivery
+        target = delivery.target
         send = self._layer.send if target.kind == "channel" else self._layer.group_send
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                await send(target.name, content)
+                await send(target.name, delivery.content)
         except ChannelFull:
             return Full()
         except (TypeError, ValueError, AssertionError, NotImplementedError) as error:

@@ -15,7 +15,7 @@ from ..clock import NANOSECONDS_PER_MS, ticks
 from ..events import CHANNEL_FULL, DELIVERY_FAILED, EXPIRED, HANDED_OVER, LOOP_FAILED, UNDELIVERABLE, count, emit
 from ..layers.base import Delivered, Delivery, Failed, Full, Late, Layer, Outcome, Refused
 from ..message import Claim, DeadLetter, Target
-from ..stores.base import Parcel, Store
+from ..stores.base import Fate, Parcel, Store
 from .pacing import Pacing
 
 FAILED_PAUSE_MS = 500
@@ -26,7 +26,7 @@ HERE = "here"  # the lane of what lies on the store's own server
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The store has handed it over and settled the claim in one act, or found that it is no longer ours."""
+    """The store has handed it over, or dropped it, and settled the claim in one act; or the claim is no longer ours."""
 
 
 @dataclass(slots=True)
@@ -34,6 +34,7 @@ class Settlement:
     """What shall become of a batch of claims: one of these for each."""
 
     done: list[Claim] = field(default_factory=list)
+    expired: list[Claim] = field(default_factory=list)
     later: list[tuple[Claim, int]] = field(default_factory=list)
     spent: list[tuple[Claim, int]] = field(default_factory=list)
     behind: list[tuple[Claim, str]] = field(default_factory=list)
@@ -73,8 +74,9 @@ class Delivering:
         """Deliver what can go out, decide what becomes of each claim, settle all; how many went into each backlog."""
         settlement = Settlement()
         lanes: dict[Hashable, Batch] = {}
+        epoch = ticks() - self._store.clock.now() * NANOSECONDS_PER_MS  # in this order: a pause in between is no gain
         for claim in claims:
-            delivery = self._delivery(claim, now, settlement)
+            delivery = self._delivery(claim, now, epoch, settlement)
             if delivery is None:
                 continue
             lane = self._lane(delivery.target)
@@ -88,19 +90,24 @@ class Delivering:
             raise error
         return Counter(name for _, name in settlement.behind)
 
-    def _delivery(self, claim: Claim, now: int, settlement: Settlement) -> Delivery | None:
-        """What to put on the target; None where it shall not go out, and the settlement says what becomes of it."""
+    def _delivery(self, claim: Claim, now: int, epoch: int, settlement: Settlement) -> Delivery | None:
+        """What to put on the target; None where it shall not go out, and the settlement says what becomes of it.
+
+        `epoch` is the tick at which the store's clock was 0.
+        """
         message = claim.message
         if message.expired(now):
-            emit(EXPIRED, id=message.id, target=message.target.name)
-            settlement.done.append(claim)
+            settlement.expired.append(claim)
         elif message.retry and message.attempt >= message.retry.max_attempts:
             settlement.dead.append((claim, f"out of attempts: {message.attempt} without an ack"))
         else:
             try:
-                return Delivery(message.target, message.content(self._layer.unseal))
+                content = message.content(self._layer.unseal)
             except Exception as error:  # noqa: BLE001  a raw writer can put anything into a store
                 settlement.dead.append((claim, f"its content does not unpack ({type(error).__name__})"))
+            else:
+                over = now + self._lease if message.expires is None else min(now + self._lease, message.expires + 1)
+                return Delivery(message.target, content, epoch + over * NANOSECONDS_PER_MS)
         return None
 
     def _lane(self, target: Target) -> Hashable:
@@ -112,12 +119,11 @@ class Delivering:
     async def _deliver_lanes(
         self, lanes: Mapping[Hashable, Batch], now: int, settlement: Settlement
     ) -> BaseException | None:
-        """Side by side; a lane that is not done soon is left to itself. Nothing goes out once the claims run out.
+        """Side by side; a lane that is not done soon is left to itself.
 
         Returns the error of the store's own lane, where it had one: its claims run out.
         """
-        until = ticks() + (now + self._lease - self._store.clock.now()) * NANOSECONDS_PER_MS
-        tasks = {lane: asyncio.create_task(self._outcomes(lane, batch, now, until)) for lane, batch in lanes.items()}
+        tasks = {lane: asyncio.create_task(self._outcomes(lane, batch, now)) for lane, batch in lanes.items()}
         await asyncio.wait(tasks.values(), timeout=PATIENCE_SECONDS)
         error = None
         for lane, task in tasks.items():
@@ -144,11 +150,11 @@ class Delivering:
             del self._slow[lane], self._slow_backlogs[lane]
             self._wake()
 
-    async def _outcomes(self, lane: Hashable, batch: Batch, now: int, until: int) -> list[Outcome | Settled]:
+    async def _outcomes(self, lane: Hashable, batch: Batch, now: int) -> list[Outcome | Settled]:
         if lane == HERE:
             return await self._hand_over_claims(batch, now)
         try:
-            return [*await self._layer.deliver(lane, [delivery for _, delivery in batch], until)]
+            return [*await self._layer.deliver(lane, [delivery for _, delivery in batch])]
         except Exception as error:  # noqa: BLE001  whatever a layer does, its messages wait
             return [Failed(error)] * len(batch)
 
@@ -162,11 +168,15 @@ class Delivering:
                 parcels.append((position, Parcel(claim, *self._layer.place(delivery, now), again)))
             except Exception as error:  # noqa: BLE001  a serializer may raise anything
                 outcomes[position] = Refused(f"the channel layer refused it: {type(error).__name__}")
-        answers = await self._store.hand_over_claims([parcel for _, parcel in parcels], self._layer.expiry)
-        for (position, _), there in zip(parcels, answers, strict=True):
-            if there is False:
-                outcomes[position] = Full()
-        count(HANDED_OVER, sum(there is True for there in answers))
+        fates = await self._store.hand_over_claims([parcel for _, parcel in parcels], self._layer.expiry)
+        for (position, parcel), fate in zip(parcels, fates, strict=True):
+            match fate:
+                case Fate.THERE:
+                    count(HANDED_OVER)
+                case Fate.FULL:
+                    outcomes[position] = Full()
+                case Fate.EXPIRED:
+                    _say_expired(parcel.claim)
         return outcomes
 
     # -- settling -----------------------------------------------------------------------------------------
@@ -174,6 +184,8 @@ class Delivering:
     def _decide(self, batch: Batch, outcomes: Sequence[Outcome | Settled], now: int, settlement: Settlement) -> None:
         for (claim, _), outcome in zip(batch, outcomes, strict=True):
             match outcome:
+                case Late() if claim.message.expired(self._store.clock.now()):
+                    settlement.expired.append(claim)
                 case Settled() | Late():
                     pass
                 case Delivered() if claim.message.retry:
@@ -199,6 +211,8 @@ class Delivering:
     async def _settle(self, settlement: Settlement, now: int) -> None:
         if settlement.done:
             await self._store.finish(settlement.done)
+        if settlement.expired:
+            await self._drop(settlement.expired)
         for pile, spend in ((settlement.later, False), (settlement.spent, True)):
             if pile:
                 await self._store.postpone([claim for claim, _ in pile], [due for _, due in pile], spend=spend)
@@ -207,8 +221,18 @@ class Delivering:
         if settlement.dead:
             await self._bury(settlement.dead, now)
 
+    async def _drop(self, expired: Sequence[Claim]) -> None:
+        """Only who still holds the claim says so: nobody else will."""
+        for claim, ours in zip(expired, await self._store.finish(expired), strict=True):
+            if ours:
+                _say_expired(claim)
+
     async def _bury(self, dead: Sequence[tuple[Claim, str]], now: int) -> None:
         letters = [DeadLetter.of(claim.message, now, reason) for claim, reason in dead]
         await self._store.bury([claim for claim, _ in dead], letters)
         for claim, reason in dead:
             emit(UNDELIVERABLE, id=claim.message.id, target=claim.message.target.name, reason=reason)
+
+
+def _say_expired(claim: Claim) -> None:
+    emit(EXPIRED, id=claim.message.id, target=claim.message.target.name)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from ..clock import Clock
@@ -73,6 +74,15 @@ class Parcel(NamedTuple):
     capacity: int
     member: bytes
     again: int | None = None
+
+
+class Fate(IntEnum):
+    """What became of a parcel."""
+
+    NOT_OURS = -1  # the claim is no longer ours
+    FULL = 0  # the channel is; the message is claimed as before
+    THERE = 1
+    EXPIRED = 2  # and gone
 
 
 class Store(Shelf):
@@ -208,10 +218,8 @@ class Store(Shelf):
         """
         raise NotImplementedError
 
-    async def hand_over_claims(self, parcels: Sequence[Parcel], expiry: int) -> list[bool | None]:
-        """Claimed -> on the channel, and gone or due again: True; False where the channel is full, None where the claim
-        is no longer ours.
-        """
+    async def hand_over_claims(self, parcels: Sequence[Parcel], expiry: int) -> list[Fate]:
+        """Claimed -> on the channel, and gone or due again; gone, where it has expired by the server's own clock."""
         raise NotImplementedError
 
 

@@ -20,7 +20,7 @@ from ..events import UNDELIVERABLE, emit
 from ..message import Claim, DeadLetter
 from ..redis_link import ChannelFormat, Script
 from ..redis_listener import Listener
-from .base import MAX_BATCH, MAX_DEAD_LETTERS, Arrival, HandedOver, Parcel
+from .base import MAX_BATCH, MAX_DEAD_LETTERS, Arrival, Fate, HandedOver, Parcel
 from .redis_members import FRACTIONS, junk_letter, letter_args, pack, put_args, score, unpack
 from .redis_shelf import BACKLOGS, MAX_ACT_BYTES, RedisShelf
 from .redis_waitlist import answers, hosts_of
@@ -144,12 +144,12 @@ class RedisStore(RedisShelf):
         went_out = {name.decode(): number for name, number in zip(names[::2], names[1::2], strict=True)}
         return HandedOver(handed, await self._claims(found, until), went_out, int(due) if due else None)
 
-    async def hand_over_claims(self, parcels: Sequence[Parcel], expiry: int) -> list[bool | None]:
+    async def hand_over_claims(self, parcels: Sequence[Parcel], expiry: int) -> list[Fate]:
         found = [
-            (*_ticket(claim), key, capacity, member, "" if again is None else again)
+            (*_ticket(claim), key, capacity, member, _or_empty(again), _or_empty(claim.message.expires))
             for claim, key, capacity, member, again in parcels
         ]
-        return [None if answer < 0 else answer == 1 for answer in await self._run(HAND_OVER_CLAIMS, [expiry], found)]
+        return [Fate(answer) for answer in await self._run(HAND_OVER_CLAIMS, [expiry], found)]
 
     async def _claims(self, found: Sequence[tuple[bytes, bytes, bytes]], until: int) -> list[Claim]:
         """What a script claimed; what is no message at all becomes a dead letter."""
@@ -167,6 +167,10 @@ class RedisStore(RedisShelf):
 
     async def _act(self, script: Script, head: list[Any], found: Sequence[tuple[Any, ...]]) -> list[bool]:
         return answers(await self._run(script, head, found))
+
+
+def _or_empty(instant: int | None) -> int | str:
+    return "" if instant is None else instant
 
 
 def _ticket(claim: Claim) -> tuple[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -31,7 +32,7 @@ class Delivered:
 class RecordingLayer(GenericLayer):
     """Keeps in `delivered` what is on its target, in `full` the backlogs of targets that take no more.
 
-    `now` is the instant of it, in milliseconds since the epoch.
+    `now` is the instant of it, in milliseconds since the epoch. The clock stands still there, so that nothing is late.
     """
 
     def __init__(self, channel_layer: InMemoryChannelLayer, now: int) -> None:
@@ -40,9 +41,9 @@ class RecordingLayer(GenericLayer):
         self.full: set[str] = set()
         self._now = now
 
-    async def deliver(self, lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
-        outcomes = await super().deliver(lane, batch, until)
-        for (target, content), outcome in zip(batch, outcomes, strict=True):
+    async def deliver(self, lane: Hashable, batch: Sequence[Delivery]) -> list[Outcome]:
+        outcomes = await super().deliver(lane, [delivery._replace(until=sys.maxsize) for delivery in batch])
+        for (target, content, _), outcome in zip(batch, outcomes, strict=True):
             match outcome:
                 case OnTarget():
                     channel = target.name if target.kind == "channel" else None

@@ -12,11 +12,14 @@ import pytest
 from channels_redis.core import RedisChannelLayer
 
 from delayserver.backoff import Retry
+from delayserver.events import EXPIRED, HANDED_OVER, counts
 from delayserver.layers.base import Delivered, Delivery, Outcome
-from delayserver.layers.channels_redis import RedisLayer
+from delayserver.layers.channels_redis import DELIVER, RedisLayer
 from delayserver.loops.dispatch import Dispatch
-from delayserver.stores.base import Named, Parcel
-from delayserver.stores.redis import RedisStore
+from delayserver.message import at_instant
+from delayserver.redis_link import RedisLink, Script
+from delayserver.stores.base import Fate, Named, Parcel
+from delayserver.stores.redis import HAND_OVER_CLAIMS, RedisStore
 from delayserver.stores.redis_shelf import MAX_ACT_BYTES
 
 from .conftest import put
@@ -124,10 +127,71 @@ async def test_a_server_that_dies_between_claim_and_hand_over_has_put_nothing_on
     [again] = await store.claim(store.clock.now() + 10, 10, lease=30_000)
     late = Parcel(claim, f"{channel_layer.prefix}sink", 100, b"late")
     ours = Parcel(again, f"{channel_layer.prefix}sink", 100, b"ours")
-    assert await store.hand_over_claims([late], 60) == [None]
-    assert await store.hand_over_claims([ours, ours], 60) == [True, None]
+    assert await store.hand_over_claims([late], 60) == [Fate.NOT_OURS]
+    assert await store.hand_over_claims([ours, ours], 60) == [Fate.THERE, Fate.NOT_OURS]
     assert await channel_layer.connection(0).zrange(f"{channel_layer.prefix}sink", 0, -1) == [b"ours"]
     assert await store.count() == 0
+
+
+async def pass_by(instant: int, store: RedisStore, channel_layer: RedisChannelLayer) -> None:
+    """Wait until it is over by Redis's clock, and by what we know of that."""
+    seconds, microseconds = await channel_layer.connection(0).time()
+    while seconds * 1000 + microseconds // 1000 <= instant or store.clock.now() <= instant:
+        await asyncio.sleep(0.005)
+        seconds, microseconds = await channel_layer.connection(0).time()
+
+
+async def test_what_expires_between_claim_and_hand_over_is_dropped_with_all_beside_it(
+    store: RedisStore, layer: RedisLayer, channel_layer: RedisChannelLayer
+) -> None:
+    id = await put(store, layer, probe(1), expires=300, retry=RETRY, key="job")
+    await put(store, layer, probe(2), expires=60_000)
+    now = store.clock.now() + 5
+    claims = await store.claim(now, 10, lease=30_000)
+    assert await store.postpone(claims, [now, now], spend=True) == [True, True]  # which leaves attempts behind
+    claims = await store.claim(now, 10, lease=30_000)
+    first = claims[0]
+    assert (first.message.id, first.message.attempt) == (id, 1)
+    assert first.message.expires is not None
+    await pass_by(first.message.expires, store, channel_layer)
+    parcels = [Parcel(claim, f"{channel_layer.prefix}sink", 100, f"{n}".encode()) for n, claim in enumerate(claims)]
+    assert await store.hand_over_claims(parcels, 60) == [Fate.EXPIRED, Fate.THERE]
+    assert await store.hand_over_claims(parcels, 60) == [Fate.NOT_OURS, Fate.NOT_OURS]
+    assert await channel_layer.connection(0).keys("*") == [f"{channel_layer.prefix}sink".encode()]
+    assert await channel_layer.connection(0).zrange(f"{channel_layer.prefix}sink", 0, -1) == [b"1"]
+
+
+@pytest.mark.parametrize("target", ["channel", "group"])
+async def test_a_server_that_is_stopped_until_a_message_has_expired_drops_it_and_counts_it_once(
+    store: RedisStore,
+    layer: RedisLayer,
+    channel_layer: RedisChannelLayer,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+) -> None:
+    arun = RedisLink.arun
+    await channel_layer.group_add("listeners", "sink")
+    name = {"channel": "sink", "group": None} if target == "channel" else {"channel": None, "group": "listeners"}
+    expires = store.clock.due(400)
+    await put(store, layer, probe(1), **name, expires=at_instant(expires))
+    await put(store, layer, probe(2), **name, expires=60_000)
+
+    async def stopped(link: RedisLink, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        if script in (HAND_OVER_CLAIMS, DELIVER):
+            await pass_by(expires, store, channel_layer)
+        return await arun(link, script, keys, args)
+
+    monkeypatch.setattr(RedisLink, "arun", stopped)
+    dispatch = Dispatch(store, layer)
+    before = counts.copy()
+    await run(dispatch)
+    await dispatch.aclose()  # it was slow
+    assert (counts - before)[EXPIRED.name] == 1
+    assert (counts - before)[HANDED_OVER.name] == 1
+    assert await store.count() == 0
+    assert await channel_layer.connection(0).zcard(f"{channel_layer.prefix}sink") == 1
+    assert await channel_layer.receive("sink") == probe(2)
+    await channel_layer.group_discard("listeners", "sink")
 
 
 async def test_what_takes_more_than_moving_bytes_is_not_overtaken(
@@ -183,7 +247,7 @@ async def test_a_group_that_is_slow_is_not_asked_again_and_again(
 ) -> None:
     answers = asyncio.Event()
 
-    async def slow(lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
+    async def slow(lane: Hashable, batch: Sequence[Delivery]) -> list[Outcome]:
         await answers.wait()
         return [Delivered()] * len(batch)
 

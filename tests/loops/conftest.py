@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from delayserver.clock import ticks
+from delayserver.clock import NANOSECONDS_PER_MS
 from delayserver.content import Content
 from delayserver.layers.base import Arrived, Delivered, Delivery, Full, Inbox, Late, Layer, Outcome
 from delayserver.message import Message, Target
@@ -19,9 +19,13 @@ MAX_BYTES = 10_000
 
 
 class FakeLayer(Layer):
-    """Keeps what it is given in `sent`, at most `capacity` a target; `outcomes` says what befalls the next ones."""
+    """Keeps what it is given in `sent`, at most `capacity` a target; `outcomes` says what befalls the next ones.
 
-    def __init__(self) -> None:
+    Each takes `send_ms` by `clock`, which also makes the ticks.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock, self.send_ms = clock, 0
         self.sent: list[Delivery] = []
         self.capacity = 1_000
         self.outcomes: list[Outcome | Exception] = []
@@ -36,12 +40,16 @@ class FakeLayer(Layer):
     def lane(self, target: Target) -> Hashable:
         return target
 
-    async def deliver(self, lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
-        if ticks() >= until:
-            return [Late()] * len(batch)
+    def ticks(self) -> int:
+        return self.clock.now() * NANOSECONDS_PER_MS
+
+    async def deliver(self, lane: Hashable, batch: Sequence[Delivery]) -> list[Outcome]:
         return [self._deliver(delivery) for delivery in batch]
 
     def _deliver(self, delivery: Delivery) -> Outcome:
+        if self.ticks() >= delivery.until:
+            return Late()
+        self.clock.advance(self.send_ms)
         outcome = self.outcomes.pop(0) if self.outcomes else Delivered()
         if isinstance(outcome, Exception):
             raise outcome
@@ -84,8 +92,11 @@ class FakeInbox(Inbox):
 
 
 @pytest.fixture
-def layer() -> FakeLayer:
-    return FakeLayer()
+def layer(clock: FakeClock) -> Iterator[FakeLayer]:
+    layer = FakeLayer(clock)
+    with pytest.MonkeyPatch.context() as patched:  # and not the test's own, which it may undo
+        patched.setattr("delayserver.loops.delivering.ticks", layer.ticks)
+        yield layer
 
 
 @pytest.fixture

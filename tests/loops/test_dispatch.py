@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from delayserver.backoff import Retry
+from delayserver.events import EXPIRED, HANDED_OVER, counts
 from delayserver.layers.base import Delivery, Failed, Full, Outcome, Refused
 from delayserver.loops.delivering import FAILED_PAUSE_MS, PATIENCE_SECONDS
 from delayserver.loops.dispatch import (
@@ -114,9 +115,9 @@ async def test_what_waits_behind_a_full_channel_costs_nothing_and_is_looked_at_l
     tried: list[int] = []
     deliver = layer.deliver
 
-    async def counting(lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
+    async def counting(lane: Hashable, batch: Sequence[Delivery]) -> list[Outcome]:
         tried.append(len(batch))
-        return await deliver(lane, batch, until)
+        return await deliver(lane, batch)
 
     monkeypatch.setattr(layer, "deliver", counting)
     pauses = []
@@ -152,10 +153,10 @@ async def test_a_slow_target_holds_up_no_other_and_keeps_its_order(
     answers = asyncio.Event()
     deliver = layer.deliver
 
-    async def slow(lane: Hashable, batch: Sequence[Delivery], until: int) -> list[Outcome]:
+    async def slow(lane: Hashable, batch: Sequence[Delivery]) -> list[Outcome]:
         if lane == Target("channel", "slow"):
             await answers.wait()
-        return await deliver(lane, batch, until)
+        return await deliver(lane, batch)
 
     monkeypatch.setattr(layer, "deliver", slow)
     for n in range(3):
@@ -232,6 +233,78 @@ async def test_an_expired_message_is_dropped(
     clock.advance(200)
     await dispatch.run_once()
     assert numbers(layer) == [2]
+    assert await store.count() == 0
+
+
+async def test_what_expires_while_others_of_its_lane_go_out_is_dropped_and_counted_once(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock
+) -> None:
+    for n in range(4):
+        put(store, n, expires=199)
+    put(store, 4)
+    put(store, 5, expires=60_000)
+    layer.send_ms = 100
+    before = counts.copy()
+    await until_idle(dispatch, clock)
+    assert numbers(layer) == [0, 1, 4, 5]
+    assert (counts - before)[EXPIRED.name] == 2
+    assert (counts - before)[HANDED_OVER.name] == 4
+    assert await store.count() == 0
+
+
+async def test_until_its_last_millisecond_a_message_goes_out(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock
+) -> None:
+    for n in range(3):
+        put(store, n, expires=200)
+    layer.send_ms = 100
+    await until_idle(dispatch, clock)
+    assert numbers(layer) == [0, 1, 2]
+
+
+async def test_what_expires_in_a_lane_that_is_left_to_itself_is_dropped_and_counted_once(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = asyncio.Event()
+    deliver = layer.deliver
+
+    async def slow(lane: Hashable, batch: Sequence[Delivery]) -> list[Outcome]:
+        await answers.wait()
+        return await deliver(lane, batch)
+
+    monkeypatch.setattr(layer, "deliver", slow)
+    put(store, 1, expires=200)
+    put(store, 2, expires=200, retry=RETRY)
+    put(store, 3)
+    before = counts.copy()
+    await dispatch.run_once()
+    clock.advance(201)
+    answers.set()
+    await dispatch.aclose()
+    await until_idle(dispatch, clock)
+    assert numbers(layer) == [3]
+    assert (counts - before)[EXPIRED.name] == 2
+    assert await store.count() == 0
+
+
+async def test_what_expired_while_its_server_slept_is_counted_by_the_one_that_drops_it(
+    dispatch: Dispatch, store: MemoryStore, layer: FakeLayer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, expires=1_000)
+    claim = store.claim
+
+    async def claim_and_let_another_drop_it(now: int, limit: int, lease: int, **_: object) -> object:
+        monkeypatch.undo()
+        claims = await claim(now, limit, lease)
+        clock.advance(lease)
+        await Dispatch(store, layer).run_once()
+        return claims
+
+    monkeypatch.setattr(store, "claim", claim_and_let_another_drop_it)
+    before = counts.copy()
+    await dispatch.run_once()
+    assert layer.sent == []
+    assert (counts - before)[EXPIRED.name] == 1
     assert await store.count() == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -101,6 +102,18 @@ def test_a_message_that_expired_behind_a_full_channel_is_dropped(delays: Delays)
     assert len(delays.advance(seconds=6)) == 100
     delays.assert_nothing_scheduled()
     assert async_to_sync(received)("nobody")["n"] == 0
+
+
+def test_a_message_does_not_expire_while_the_clock_stands_still(
+    delays: Delays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow the machine is: here an hour passes between any two looks at its own clock."""
+    ticks = itertools.count(1, 3_600_000_000_000).__next__
+    monkeypatch.setattr("delayserver.loops.delivering.ticks", ticks)
+    monkeypatch.setattr("delayserver.layers.generic.ticks", ticks)
+    send_later("nobody", {"type": "tick"}, delay=1_000, expires=1_000)
+    assert len(delays.advance(seconds=2)) == 1
+    delays.assert_nothing_scheduled()
 
 
 def test_a_full_channel_keeps_its_messages_waiting_until_there_is_room(delays: Delays) -> None:

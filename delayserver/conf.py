@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -81,6 +81,8 @@ def _given() -> Any:
 @functools.cache
 def get_layer_settings(alias: str) -> LayerSettings:
     """The entry of ``CHANNEL_LAYERS`` called `alias`, or `ConfigurationError`."""
+    if faults := entry_faults(alias):
+        raise ConfigurationError(faults[0].sentence)
     layers = known_layers()
     if not layers:
         raise ConfigurationError(
@@ -88,24 +90,27 @@ def get_layer_settings(alias: str) -> LayerSettings:
         )
     if alias not in layers:
         raise ConfigurationError(
-            f"There is no channel layer {alias!r} in CHANNEL_LAYERS. Known: {', '.join(sorted(layers))}."
+            f"There is no channel layer {alias!r} in CHANNEL_LAYERS. Known: {', '.join(sorted(map(str, layers)))}."
         )
-    entry = layers[alias]
-    backend = entry.get("BACKEND", "") if isinstance(entry, Mapping) else ""
-    config = entry.get("CONFIG", {}) if backend else {}
-    return LayerSettings(alias, backend, config if isinstance(config, Mapping) else {})
+    return LayerSettings(alias, layers[alias]["BACKEND"], layers[alias].get("CONFIG", {}))
 
 
 def known_layers() -> Mapping[str, Any]:
-    """``CHANNEL_LAYERS``."""
+    """``CHANNEL_LAYERS``; none where it is no dict."""
+    given = _given_layers()
+    return given if isinstance(given, Mapping) else {}
+
+
+def _given_layers() -> Any:
     return getattr(django_settings, "CHANNEL_LAYERS", None) or {}
 
 
 def known_layer() -> LayerSettings | None:
-    """The layer that messages go out on; None where ``DELAYSERVER`` is wrong, or there is no such layer (yet)."""
-    if settings_faults() or get_settings().channel_layer not in known_layers():
+    """The layer that messages go out on; None where ``DELAYSERVER`` or its entry is wrong, or it is not there (yet)."""
+    if settings_faults():
         return None
-    return get_layer_settings(get_settings().channel_layer)
+    alias = get_settings().channel_layer
+    return None if alias not in known_layers() or entry_faults(alias) else get_layer_settings(alias)
 
 
 def asgi_application() -> str | None:
@@ -135,6 +140,10 @@ class Fault:
     id: str
 
 
+A_LAYER = (
+    'CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer",'
+    ' "CONFIG": {"hosts": [{"address": "redis://127.0.0.1:6379", "socket_timeout": None}]}}}'
+)
 REDIS_IN_MEMORY = Fault(
     "the redis store does not go with the in-memory channel layer, whose messages must stay in their process",
     "Use the database or the memory store, or channels_redis.",
@@ -205,7 +214,9 @@ def option_faults(store: str, options: Mapping[str, Any]) -> list[Fault]:
     """What is wrong with the ``STORE_OPTIONS`` of this store; one of the project's own may have any."""
     allowed = STORE_OPTIONS.get(store)
     if allowed is None or options.keys() <= allowed:
-        return []
+        is_host = store == "redis" and options.get("url")
+        name, hint = "DELAYSERVER['STORE_OPTIONS']['url']", '"url": "redis://127.0.0.1:6379/1"'
+        return _host_faults(name, options["url"], hint) if is_host else []
     return [
         Fault(
             f"DELAYSERVER['STORE_OPTIONS'] has names that the {store} store does not know:"
@@ -214,6 +225,52 @@ def option_faults(store: str, options: Mapping[str, Any]) -> list[Fault]:
             "delayserver.E005",
         )
     ]
+
+
+def entry_faults(alias: str) -> list[Fault]:
+    """Why the entry of ``CHANNEL_LAYERS`` called `alias` cannot be read. One that is not there has no fault."""
+    layers, name = _given_layers(), f"CHANNEL_LAYERS[{alias!r}]"
+    if not isinstance(layers, Mapping):
+        return [_unreadable("CHANNEL_LAYERS", "a dict", layers)]
+    if alias not in layers:
+        return []
+    entry = layers[alias]
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
+        return [_unreadable(name, "a dict with a dotted path as BACKEND", entry)]
+    config = entry.get("CONFIG", {})
+    if not isinstance(config, Mapping):
+        return [_unreadable(f"{name}['CONFIG']", "a dict", config)]
+    return _hosts_faults(f"{name}['CONFIG']['hosts']", config) if _are_redis_hosts(entry["BACKEND"]) else []
+
+
+def _are_redis_hosts(backend: str) -> bool:
+    """Whether the layer's ``hosts`` are read as those of channels_redis: by the layer, or by the store beside it."""
+    settings = get_settings()
+    return backend in REDIS_LAYERS or (settings.store == "redis" and not settings.store_options.get("url"))
+
+
+def _hosts_faults(name: str, config: Mapping[str, Any]) -> list[Fault]:
+    hosts = config.get("hosts") or ()
+    if isinstance(hosts, (str, bytes, Mapping)) or not isinstance(hosts, Collection):
+        return [_unreadable(name, "a list", hosts)]
+    return [fault for number, host in enumerate(hosts) for fault in _host_faults(f"{name}[{number}]", host)][:1]
+
+
+def _host_faults(name: str, host: object, hint: str = A_LAYER) -> list[Fault]:
+    """Why redis-py cannot read it; without redis-py that cannot be told."""
+    try:
+        from .redis_hosts import decode_host
+    except ImportError:
+        return []
+    try:
+        decode_host(host)
+    except ConfigurationError as error:
+        return [Fault(f"{name} cannot be read: {error}", hint, "delayserver.E013")]
+    return []
+
+
+def _unreadable(name: str, expected: str, given: object) -> Fault:
+    return Fault(f"expected {name} to be {expected}, got {type(given).__name__}", A_LAYER, "delayserver.E013")
 
 
 def _channel_faults(given: Mapping[str, Any]) -> list[Fault]:

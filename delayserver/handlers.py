@@ -1,22 +1,24 @@
 """Which consumer in the project's routing handles a message, as far as that can be seen (``CHECK_HANDLERS``).
 
-The way from ``ASGI_APPLICATION`` to its consumers goes through Channels' routers, Django's handler and whatever wraps
-an application and keeps it under one of the usual names. Anything else is opaque: what lies behind it cannot be told,
-and so is taken to handle everything.
+The way from ``ASGI_APPLICATION`` to its consumers goes through Channels' routers, Django's handler and whatever keeps
+exactly one application, which so is the one it wraps. Anything else is opaque, a router with a ``__call__`` of its own
+among them: what lies behind it cannot be told, and so is taken to handle everything.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from channels.consumer import AsyncConsumer, SyncConsumer, get_handler_name
+from channels.consumer import get_handler_name
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter
 from django.core.handlers.asgi import ASGIHandler
 from django.core.signals import setting_changed
 from django.dispatch import receiver
+from django.urls import URLPattern, URLResolver
 from django.utils.module_loading import import_string
 
 from .conf import asgi_application
@@ -24,11 +26,10 @@ from .content import shown
 from .errors import ConfigurationError, InvalidMessage
 from .message import Target
 
-WRAPPED = ("inner", "app", "application", "_application", "__wrapped__")  # where a wrapper keeps what it wraps
-MAX_NODES = 10_000  # a mock wraps without end
+ROUTERS = (ProtocolTypeRouter, ChannelNameRouter, URLRouter)
+MAX_NODES = 10_000  # a routing may be made as it is looked at, without end
 MAX_ANSWERS = 1_024  # remembered at once: types and names may come from outside
-
-_DISPATCHES = [inspect.getattr_static(kind, "dispatch") for kind in (AsyncConsumer, SyncConsumer)]
+HANDLING = ("__new__", "__init__", "__getattribute__", "__call__", "dispatch")  # what decides on a consumer's handlers
 
 
 class Node(NamedTuple):
@@ -40,19 +41,22 @@ class Node(NamedTuple):
 
     @property
     def consumer(self) -> type | None:
-        """The class, where this is what its ``as_asgi()`` returned."""
-        found = getattr(self.application, "consumer_class", None)
-        return found if isinstance(found, type) else None
+        """The class, where this is what its ``as_asgi()`` returned, and nothing around it."""
+        found = inspect.getattr_static(self.application, "consumer_class", None)
+        is_it = isinstance(found, type) and inspect.getattr_static(self.application, "__wrapped__", None) is found
+        return found if is_it else None
 
     @property
     def opaque(self) -> bool:
         """Whether the way ends here, and what happens then cannot be told."""
-        return self.consumer is None and not isinstance(self.application, ASGIHandler) and self.following() is None
+        return self.consumer is None and not _calls(self.application, ASGIHandler) and self.following() is None
 
     def following(self) -> list[Node] | None:
         """Where the way goes on; None where it ends."""
         match self.application:
-            case _ if self.consumer is not None:
+            case _ if self.consumer is not None or _calls(self.application, ASGIHandler):
+                return None
+            case router if isinstance(router, ROUTERS) and not _calls(router, *ROUTERS):
                 return None
             case ProtocolTypeRouter(application_mapping=inners):
                 return [
@@ -64,19 +68,79 @@ class Node(NamedTuple):
                 return [Node(inner, "channel", channel) for channel, inner in inners.items()]
             case URLRouter(routes=routes):
                 return [self._replace(application=route.callback) for route in routes]
-        wrapped = (getattr(self.application, name, None) for name in WRAPPED)
-        inner = next(filter(callable, wrapped), None)
-        return None if inner is None else [self._replace(application=inner)]
+        inners = {id(inner): inner for value in _kept(self.application) for inner in _applications(value)}
+        if len(inners) != 1:
+            return None
+        [inner] = inners.values()
+        return None if inner is _SEVERAL else [self._replace(application=inner)]
 
     def reads(self, channel: str) -> bool:
         """Whether messages of this worker channel come here."""
         return self.protocol in (None, "channel") and self.channel in (None, channel)
 
     def handles(self, method: str) -> bool:
-        """Whether it has this method, or may handle messages without."""
-        if self.consumer is None or inspect.getattr_static(self.consumer, "dispatch", None) not in _DISPATCHES:
+        """Whether it has this method, or may handle messages without.
+
+        A method that its own ``__init__`` gives each instance cannot be seen: who has one of his own may have any.
+        """
+        if self.consumer is None or not all(_is_of_channels(self.consumer, name) for name in HANDLING):
             return True
         return callable(getattr(self.consumer, method, None)) or hasattr(self.consumer, "__getattr__")
+
+
+_SEVERAL = object()  # in place of applications of which it cannot be told which is called when
+
+
+def _calls(application: object, *kinds: type) -> bool:
+    """Whether calling it is calling one of `kinds`, and not an override."""
+    own = inspect.getattr_static(type(application), "__call__", None)
+    return any(isinstance(application, kind) and own is inspect.getattr_static(kind, "__call__") for kind in kinds)
+
+
+def _is_of_channels(consumer: type, name: str) -> bool:
+    """Whether a consumer has it from Channels, or from Python itself."""
+    owner = next((kind for kind in consumer.__mro__ if name in vars(kind)), object)
+    return owner is object or owner.__module__.partition(".")[0] == "channels"
+
+
+def _kept(application: object) -> Iterator[object]:
+    """The values of its own attributes; of a decorated function, what it closes over as well."""
+    if isinstance(application, type):
+        return
+    own = getattr(application, "__dict__", {})
+    copied = getattr(own.get("__wrapped__"), "__dict__", {})  # as functools.wraps does
+    yield from (value for name, value in own.items() if copied.get(name, own) is not value)
+    for kind in type(application).__mro__:
+        slots = vars(kind).items() if "__slots__" in vars(kind) else ()
+        yield from (getattr(application, name, None) for name, slot in slots if inspect.ismemberdescriptor(slot))
+    if "__wrapped__" in own:  # another function may call what is in its module
+        for cell in getattr(application, "__closure__", None) or ():
+            with contextlib.suppress(ValueError):  # an empty one
+                yield cell.cell_contents
+
+
+def _applications(value: object) -> list[object]:
+    """What may be an ASGI application: the value itself, or several in it."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_SEVERAL] if any(isinstance(one, (URLPattern, URLResolver)) or _fits(one) for one in value) else []
+    return [value] if _fits(value) else []
+
+
+def _fits(value: object) -> bool:
+    """Whether it can be called as an ASGI application; a class, where its instances can be awaited then."""
+    if not callable(value) or (isinstance(value, type) and not hasattr(value, "__await__")):
+        return False
+    try:
+        signature = inspect.signature(value, follow_wrapped=False)
+    except Exception:  # noqa: BLE001  whatever it is, it does not tell
+        return True
+    try:
+        signature.bind("scope", "receive", "send")
+    except TypeError:
+        return False
+    return True
 
 
 def walk(application: object) -> Iterator[Node]:

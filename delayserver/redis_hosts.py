@@ -19,6 +19,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from .errors import ConfigurationError
+
 COMMAND_SECONDS = 5.0
 MAX_CONNECTIONS = 50  # of one client; whoever finds them all in use waits for one
 
@@ -26,12 +28,37 @@ Host = Mapping[str, Any]
 
 
 def decode_host(entry: object) -> Host:
-    """One entry of a layer's ``hosts``, in any of the forms channels_redis knows, as keyword arguments."""
+    """One entry of a layer's ``hosts``, in any of the forms channels_redis knows, as keyword arguments.
+
+    `ConfigurationError` where redis-py cannot read it.
+    """
+    try:
+        host = _as_keywords(entry)
+        _insist_on_readable(host)
+    except Exception as error:  # noqa: BLE001  redis-py raises anything
+        raise ConfigurationError(
+            "expected a URL (redis://HOST:PORT/DB), a pair (host, port), or a dict with one of them for redis-py,"
+            f" got a {type(entry).__name__} that is none ({type(error).__name__})"
+        ) from None  # its words may have a part of the password
+    return host
+
+
+def _as_keywords(entry: object) -> Host:
     if isinstance(entry, Mapping):
         return entry
     if isinstance(entry, (tuple, list)):
         return {"host": entry[0], "port": entry[1]}
     return {"address": entry}
+
+
+def _insist_on_readable(host: Host) -> None:
+    """Raise anything where it cannot be used, as far as that can be told without a connection."""
+    if not isinstance(host.get("address", ""), str):
+        raise TypeError("expected an address to be a URL")
+    int(host.get("port", 6379))
+    place_of(host)
+    describe(host)
+    new_pool(host, redis)
 
 
 def describe(host: Host) -> str:

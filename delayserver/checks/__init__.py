@@ -17,11 +17,11 @@ from asgiref.sync import async_to_sync
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
-from ..conf import Fault, LayerSettings, get_settings, known_layer, settings_faults, store_name
+from ..conf import Fault, LayerSettings, entry_faults, get_settings, known_layer, settings_faults, store_name
 from ..stores import get_stores
 from ..stores.base import Store
 from .layer import application_faults, handlers_faults, layer_faults, missing_layer_faults, pool_faults
-from .store import store_faults
+from .store import store_faults, unmade_fault
 
 
 def _told(faults: Iterable[Fault]) -> list[CheckMessage]:
@@ -37,7 +37,9 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     if faults := settings_faults():
         return _told(faults)
     layer = known_layer()
-    return _told([*handlers_faults(), *(missing_layer_faults() if layer is None else store_faults(layer))])
+    if layer is None:
+        return _told([*handlers_faults(), *(entry_faults(get_settings().channel_layer) or missing_layer_faults())])
+    return _told([*handlers_faults(), *store_faults(layer)])
 
 
 @register("delayserver")
@@ -60,7 +62,11 @@ def check_server(databases: Collection[str] | None = None, **_: Any) -> list[Che
     layer = known_layer()
     if not databases or layer is None or store_faults(layer) or _is_elsewhere(layer, databases):
         return []
-    faults = _run(functools.partial(_doubts, get_stores()))
+    try:
+        stores = get_stores()
+    except Exception as error:  # noqa: BLE001  a project's own store may raise anything
+        return _told([unmade_fault(error)])
+    faults = _run(functools.partial(_doubts, stores))
     if sys.argv[1:2] == ["migrate"]:  # which makes the tables, but runs checks before
         faults = [fault for fault in faults if fault.id != "delayserver.W011"]
     return _told(faults)

@@ -33,7 +33,7 @@ def missing_layer_faults() -> list[Fault]:
     return [
         Fault(
             f"DELAYSERVER['CHANNEL_LAYER'] is {alias!r}, and CHANNEL_LAYERS has no such entry",
-            f"Known aliases: {', '.join(sorted(known_layers())) or 'none'}.",
+            f"Known aliases: {', '.join(sorted(map(str, known_layers()))) or 'none'}.",
             "delayserver.E007",
         )
     ]
@@ -50,8 +50,7 @@ def application_faults(layer: LayerSettings) -> list[Fault]:
 
 
 def _hosts(layer: LayerSettings) -> Sequence[Any]:
-    hosts = layer.config.get("hosts") or ["redis://localhost:6379"]
-    return hosts if isinstance(hosts, (list, tuple)) else [hosts]
+    return list(layer.config.get("hosts") or ["redis://localhost:6379"])
 
 
 def _socket_timeout_faults(layer: LayerSettings) -> list[Fault]:
@@ -70,8 +69,7 @@ def _socket_timeout_faults(layer: LayerSettings) -> list[Fault]:
 
 
 def _hosts_faults(layer: LayerSettings) -> list[Fault]:
-    number = len(_hosts(layer))
-    if layer.backend != REDIS_LAYER or number == 1:
+    if layer.backend != REDIS_LAYER or (number := len(_hosts(layer))) == 1:
         return []
     return [
         Fault(

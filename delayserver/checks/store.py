@@ -77,3 +77,12 @@ def _import_faults(path: str) -> list[Fault]:
             "delayserver.E010",
         )
     ]
+
+
+def unmade_fault(error: Exception) -> Fault:
+    """Why the store cannot be had, though its class can."""
+    return Fault(
+        f"the store cannot be made ({type(error).__name__}: {error})",
+        "Correct DELAYSERVER['STORE_OPTIONS'], which it is given, or the store.",
+        "delayserver.E010",
+    )

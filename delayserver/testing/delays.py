@@ -17,7 +17,7 @@ from django.conf import settings as django_settings
 from django.test.utils import override_settings
 
 from ..clock import SystemClock
-from ..conf import IN_MEMORY_LAYER, get_settings
+from ..conf import IN_MEMORY_LAYER, get_settings, known_layers
 from ..embedded import Application, Embedded
 from ..message import DeadLetter, Message, at_instant, instant_of, milliseconds
 from .clock import FakeClock
@@ -33,7 +33,8 @@ class Delays:
     start
         where the clock stands at first: an aware datetime (default: the present)
     application
-        runs the messages of worker channels (default: the project's own, ``ASGI_APPLICATION``)
+        runs the messages of worker channels (default: the project's own, ``ASGI_APPLICATION``). With one that is
+        given, ``CHECK_HANDLERS`` is off: who reads what is in no routing then
     max_messages
         how many messages one `advance` handles, before it takes the rest for endless
 
@@ -72,17 +73,18 @@ class Delays:
         self._entered = None
 
     def _settings(self, alias: str) -> dict[str, Any]:
-        layers: Mapping[str, Any] = getattr(django_settings, "CHANNEL_LAYERS", None) or {}
-        config: Mapping[str, Any] = layers.get(alias, {}).get("CONFIG", {})
-        in_memory = {
-            "BACKEND": IN_MEMORY_LAYER,
-            "CONFIG": {name: value for name, value in config.items() if name == "capacity"},
-        }
+        entry = known_layers().get(alias)
+        config = entry.get("CONFIG") if isinstance(entry, Mapping) else None
+        capacity = {"capacity": config["capacity"]} if isinstance(config, Mapping) and "capacity" in config else {}
+        in_memory = {"BACKEND": IN_MEMORY_LAYER, "CONFIG": capacity}
         store = f"{ReadableStore.__module__}.{ReadableStore.__qualname__}"
         given: Mapping[str, Any] = getattr(django_settings, "DELAYSERVER", {})
+        ours: dict[str, Any] = {"STORE": store, "STORE_OPTIONS": {"store": self._store}}
+        if self.application is not None:
+            ours["CHECK_HANDLERS"] = False
         return {
-            "CHANNEL_LAYERS": {**layers, alias: in_memory},
-            "DELAYSERVER": {**given, "STORE": store, "STORE_OPTIONS": {"store": self._store}},
+            "CHANNEL_LAYERS": {**known_layers(), alias: in_memory},
+            "DELAYSERVER": {**given, **ours},
         }
 
     # -- time ---------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def test_by_ids(three: Delays) -> None:
 
 
 def test_by_key(three: Delays) -> None:
-    assert three.json("cancel", "--key", "b") == {"cancelled": 1, "not_found": []}
+    assert three.json("cancel", "--key", "b") == {"cancelled": 1, "not_found": [], "away": []}
     assert three.waiting() == ["1", "3"]
     assert three.refused("cancel", "--key", "b") == (1, "not waiting (claimed, handed over, or never here): b")
 
@@ -42,7 +42,7 @@ def test_all_that_fits_when_told_not_to_ask(three: Delays) -> None:
     assert three("cancel", "--channel", "chat.*", "--yes") == "Cancelled 2 messages.\n"
     assert three.waiting() == ["3"]
     assert three("cancel", "--channel", "chat.*") == "No message waits that fits.\n"
-    assert three.json("cancel", "--due-after", "1m", "--yes") == {"cancelled": 1, "not_found": []}
+    assert three.json("cancel", "--due-after", "1m", "--yes") == {"cancelled": 1, "not_found": [], "away": []}
     assert three.waiting() == []
 
 
@@ -89,7 +89,7 @@ def test_wrong_usage(three: Delays) -> None:
 
 def test_run_now_makes_it_due(three: Delays) -> None:
     assert three("run-now", three.made[2].id) == "Due now: 1 message.\n"
-    assert three.json("run-now", "--key", "b") == {"due_now": 1, "not_found": []}
+    assert three.json("run-now", "--key", "b") == {"due_now": 1, "not_found": [], "away": []}
     assert [claim.message.id[-1] for claim in three.claim()] == ["3", "2"]
     assert three.refused("run-now", three.made[1].id, three.made[0].id)[0] == 1
     assert [claim.message.id[-1] for claim in three.claim()] == ["1"]

@@ -101,7 +101,12 @@ def test_requeue_all(dead: Delays, monkeypatch: pytest.MonkeyPatch) -> None:
         "Requeued 2 messages, due now.\n1 dead letter stayed: what came never was a message.\n"
     )
     assert letters(dead) == ["f"]
-    assert dead.json("requeue", "--all", "--yes") == {"requeued": 0, "not_found": [], "no_message": ["f" * 32]}
+    assert dead.json("requeue", "--all", "--yes") == {
+        "requeued": 0,
+        "not_found": [],
+        "no_message": ["f" * 32],
+        "away": [],
+    }
 
 
 @pytest.mark.parametrize("name", ["purge", "dead purge"])
@@ -114,7 +119,7 @@ def test_purge(dead: Delays, name: str) -> None:
 
 def test_purge_by_age_and_all(dead: Delays) -> None:
     assert dead.refused("purge", "--older-than", "7d")[0] == 1
-    assert dead.json("purge", "--older-than", "7d", "--yes") == {"purged": 1, "not_found": []}
+    assert dead.json("purge", "--older-than", "7d", "--yes") == {"purged": 1, "not_found": [], "away": []}
     assert letters(dead) == ["1", "f"]
     assert dead("purge", "--all", "--yes") == "Purged 2 dead letters.\n"
     assert letters(dead) == []

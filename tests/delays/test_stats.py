@@ -55,6 +55,7 @@ def test_json_has_every_field(delays: Delays) -> None:
         "oldest_overdue_ms": late.due,
         "next_due_ms": later.due,
         "more_targets": 1,
+        "away": [],
     }
     assert target.pop("first_due").endswith("Z")
     assert target == {

@@ -11,7 +11,7 @@ from channels.routing import ChannelNameRouter, ProtocolTypeRouter
 from django.conf import settings as django_settings
 from pytest_django import Settings
 
-from delayserver import send_later
+from delayserver import InvalidMessage, group_send_later, send_later
 from delayserver.conf import IN_MEMORY_LAYER, REDIS_LAYER, get_settings
 from delayserver.embedded import embedded
 from delayserver.stores import get_stores
@@ -85,6 +85,28 @@ def test_a_project_needs_no_layer_of_its_own(settings: Settings, layers: Any) ->
         send_later("reports", {"type": "report.build", "id": 7}, delay=1)
         delays.advance(1)
     assert happened == [7]
+
+
+@pytest.mark.parametrize("entry", [{**MEMORY, "CONFIG": None}, {**REDIS, "CONFIG": []}, None])
+def test_a_layer_that_cannot_be_read_is_not_needed(settings: Settings, entry: Any) -> None:
+    settings.CHANNEL_LAYERS = {"default": entry}
+    settings.DELAYSERVER = {}
+    with Delays() as delays:
+        send_later("reports", {"type": "report.build", "id": 7}, delay=1)
+        delays.advance(1)
+    assert happened == [7]
+
+
+def test_handlers_are_those_of_the_projects_routing_unless_another_is_given(settings: Settings) -> None:
+    settings.DELAYSERVER = {"CHECK_HANDLERS": True}
+    other = ProtocolTypeRouter({"channel": ChannelNameRouter({"others": Reports.as_asgi()})})
+    with Delays(application=other) as delays:
+        send_later("others", {"type": "report.build", "id": 7}, delay=1)
+        group_send_later("room", {"type": "of.a.socket"}, delay=1)
+        delays.advance(1)
+    assert happened == [7]
+    with Delays(), pytest.raises(InvalidMessage, match="known: exports, reports"):
+        send_later("others", {"type": "report.build", "id": 7}, delay=1)
 
 
 def test_the_capacity_of_the_layer_is_the_projects(settings: Settings) -> None:

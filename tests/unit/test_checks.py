@@ -24,6 +24,7 @@ from delayserver.stores.memory import MemoryStore
 from delayserver.stores.redis_doubts import doubts_of
 
 from ..support.routing import Project
+from .test_conf import UNREADABLE_HOSTS
 
 HOST = {"address": "redis://127.0.0.1:1", "socket_timeout": None}
 REDIS = {"BACKEND": REDIS_LAYER, "CONFIG": {"hosts": [HOST]}}
@@ -184,6 +185,12 @@ def test_a_store_of_the_projects_own_must_be_one(settings: Settings, path: str, 
     assert sentence in only("E010", databases=["default"]).msg
 
 
+def test_a_store_of_the_projects_own_that_cannot_be_made_is_told(settings: Settings) -> None:
+    layer(settings, REDIS)
+    settings.DELAYSERVER = {"STORE": "tests.unit.test_checks.DoubtingStore", "STORE_OPTIONS": {"nonsense": 1}}
+    assert "cannot be made (TypeError: " in only("E010", databases=["default"]).msg
+
+
 def test_a_store_of_the_projects_own_may_be_anything_else(settings: Settings) -> None:
     layer(settings, REDIS)
     settings.DELAYSERVER = {"STORE": "tests.unit.test_checks.DoubtingStore", "STORE_OPTIONS": {"any": 1}}
@@ -230,6 +237,39 @@ def test_handlers_cannot_be_checked_without_a_routing(
     assert sentence in error.msg
     settings.ASGI_APPLICATION = "tests.asgi.application"
     assert told() == {}
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        5,
+        "default",
+        {"default": None},
+        {"default": {"BACKEND": []}},
+        {"default": {**REDIS, "CONFIG": None}},
+        *({"default": {"BACKEND": REDIS_LAYER, "CONFIG": {"hosts": hosts}}} for hosts in (5, "redis://h", {"a": 1})),
+        *({"default": {"BACKEND": PUBSUB_LAYER, "CONFIG": {"hosts": [host]}}} for host in UNREADABLE_HOSTS),
+    ],
+)
+@pytest.mark.parametrize("store", [{}, {"STORE": "memory"}])
+def test_a_layer_that_cannot_be_read_is_told_and_no_check_raises(settings: Settings, layers: Any, store: Any) -> None:
+    settings.CHANNEL_LAYERS, settings.DELAYSERVER = layers, store
+    assert "CHANNEL_LAYERS" in only("E013", include_deployment_checks=True, databases=["default"]).msg
+
+
+@pytest.mark.parametrize("url", [5, "nonsense", "redis://h:port"])
+@pytest.mark.parametrize("store", [{}, {"STORE": "redis"}])
+def test_a_url_of_the_store_that_cannot_be_read_is_told(settings: Settings, url: Any, store: Any) -> None:
+    layer(settings, REDIS)
+    settings.DELAYSERVER = {**store, "STORE_OPTIONS": {"url": url}}
+    told = only("E013", databases=["default"])
+    assert told.msg.startswith("DELAYSERVER['STORE_OPTIONS']['url'] cannot be read: expected a URL")
+
+
+def test_aliases_may_be_anything(settings: Settings) -> None:
+    settings.CHANNEL_LAYERS = {5: REDIS, "other": REDIS}
+    settings.DELAYSERVER = {"CHANNEL_LAYER": "default"}
+    assert only("E007").hint == "Known aliases: 5, other."
 
 
 # -- the layer -----------------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ import os
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
+from delayserver import send_later
 from delayserver.conf import (
     IN_MEMORY_LAYER,
     REDIS_LAYER,
@@ -19,6 +21,24 @@ from delayserver.conf import (
     store_path,
 )
 from delayserver.errors import ConfigurationError
+
+UNREADABLE_HOSTS = [
+    5,
+    None,
+    b"redis://h",
+    "h",
+    ["h"],
+    (),
+    ("h", "port"),
+    "redis://[::1",
+    "redis://h:port",
+    "redis://user:secret/word@h:1",
+    {"address": None},
+    {"address": "redis://[::1", "socket_timeout": None},
+    {"master_name": "m", "sentinels": 5},
+    {"master_name": "m"},
+    {5: 5},
+]
 
 
 def test_nothing_needs_to_be_said(settings: Settings) -> None:
@@ -158,9 +178,83 @@ def test_a_store_that_is_named_is_taken(settings: Settings, name: str) -> None:
     assert store_path(get_layer_settings("own")) == STORES[name]
 
 
-def test_a_configuration_that_is_no_dict_is_none(settings: Settings) -> None:
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS_LAYER, "CONFIG": ["redis://127.0.0.1"]}}
-    assert dict(get_layer_settings("default").config) == {}
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (5, r"^expected CHANNEL_LAYERS to be a dict, got int$"),
+        ("default", r"^expected CHANNEL_LAYERS to be a dict, got str$"),
+        (
+            {"default": None},
+            r"^expected CHANNEL_LAYERS\['default'\] to be a dict with a dotted path as BACKEND, got NoneType$",
+        ),
+        ({"default": {"BACKEND": 5}}, r"to be a dict with a dotted path as BACKEND, got dict$"),
+        ({"default": {"BACKEND": IN_MEMORY_LAYER, "CONFIG": None}}, r"\['CONFIG'\] to be a dict, got NoneType$"),
+    ],
+)
+def test_layers_that_cannot_be_read_are_refused(settings: Settings, given: Any, sentence: str) -> None:
+    settings.CHANNEL_LAYERS = given
+    assert known_layer() is None
+    with pytest.raises(ConfigurationError, match=sentence):
+        get_layer_settings("default")
+    with pytest.raises(ConfigurationError, match=sentence):
+        send_later("sink", {"type": "tick"}, delay=1)
+
+
+@pytest.mark.parametrize("hosts", [5, "redis://127.0.0.1", {"a": 1}, iter(["redis://127.0.0.1"])])
+def test_hosts_that_are_no_list_are_refused(settings: Settings, hosts: Any) -> None:
+    layers(settings, hosts=hosts)
+    with pytest.raises(ConfigurationError, match=r"\['hosts'\] to be a list, got "):
+        send_later("sink", {"type": "tick"}, delay=1)
+
+
+@pytest.mark.parametrize("host", UNREADABLE_HOSTS)
+def test_a_host_that_cannot_be_read_is_refused(settings: Settings, host: Any) -> None:
+    layers(settings, hosts=["redis://127.0.0.1:1", host])
+    for delayserver in ({}, {"STORE": "memory"}):
+        settings.DELAYSERVER = delayserver
+        with pytest.raises(ConfigurationError, match=r"\['hosts'\]\[1\] cannot be read: expected a URL") as refused:
+            send_later("sink", {"type": "tick"}, delay=1)
+        assert "secret" not in str(refused.value)
+        with pytest.raises(CommandError, match=r"\['hosts'\]\[1\] cannot be read: expected a URL"):
+            call_command("rundelay")
+
+
+@pytest.mark.parametrize("delayserver", [{"STORE": "redis"}, {}])
+@pytest.mark.parametrize("url", [5, "nonsense", "redis://h:port"])
+def test_a_url_that_cannot_be_read_is_refused(settings: Settings, delayserver: Any, url: Any) -> None:
+    layers(settings)
+    settings.DELAYSERVER = {**delayserver, "STORE_OPTIONS": {"url": url}}
+    with pytest.raises(ConfigurationError, match="expected a URL"):
+        send_later("sink", {"type": "tick"}, delay=1)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "redis://127.0.0.1:1",
+        "rediss://user:word@h/3",
+        "unix:///tmp/socket",
+        ("127.0.0.1", 1),
+        {"host": "h", "port": "1"},
+        {"address": "redis://h", "max_connections": 5, "socket_timeout": None},
+        {"sentinels": [("h", 1)], "master_name": "m", "sentinel_kwargs": {"password": "p"}},
+    ],
+)
+def test_every_form_of_a_host_is_read(settings: Settings, host: Any) -> None:
+    layers(settings, hosts=[host])
+    assert known_layer() is not None
+    layers(settings, hosts={host} if isinstance(host, str) else (host,))
+    assert known_layer() is not None
+
+
+def test_the_hosts_of_another_kind_of_layer_are_its_own(settings: Settings) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "my.own.Layer", "CONFIG": {"hosts": 5}}}
+    assert get_layer_settings("default").config == {"hosts": 5}
+    settings.DELAYSERVER = {"STORE": "redis"}
+    with pytest.raises(ConfigurationError, match="to be a list"):
+        get_layer_settings("default")
+    settings.DELAYSERVER = {"STORE": "redis", "STORE_OPTIONS": {"url": "redis://127.0.0.1:1"}}
+    assert get_layer_settings("default").config == {"hosts": 5}
 
 
 def test_the_layer_is_known_where_all_is_right_so_far(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import Any
 from unittest.mock import Mock
 
@@ -14,6 +15,7 @@ from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
+from django.core.handlers.asgi import ASGIHandler
 from django.urls import path
 from pytest_django import Settings
 
@@ -49,6 +51,17 @@ class OwnDispatch(AsyncConsumer):  # type: ignore[misc]
 
 class Anything(AsyncConsumer):  # type: ignore[misc]
     def __getattr__(self, name: str) -> Any: ...
+
+
+class SetInInit(AsyncConsumer):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.report_build = self._build
+
+    async def _build(self, message: Any) -> None: ...
+
+
+class OwnCall(SyncConsumer):  # type: ignore[misc]
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
 
 
 class StaticFiles(ASGIStaticFilesHandler):
@@ -184,6 +197,66 @@ def decorated(application: Any) -> Any:
 ROUTER = ProtocolTypeRouter({"websocket": SOCKETS, "channel": WORKERS})
 
 
+class OwnProtocols(ProtocolTypeRouter):  # type: ignore[misc]
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class OwnNames(ChannelNameRouter):  # type: ignore[misc]
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class OwnRoutes(URLRouter):  # type: ignore[misc]
+    def __init__(self, routes: Any, default: Any) -> None:
+        super().__init__(routes)
+        self.default = default
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class SameNames(ChannelNameRouter):  # type: ignore[misc]
+    """A router like any other, but for what it is called."""
+
+
+class OwnDjango(ASGIHandler):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class Dispatcher:
+    """Each of its keywords is an attribute."""
+
+    def __init__(self, **kept: Any) -> None:
+        vars(self).update(kept)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class SlottedDispatcher(Slotted):
+    __slots__ = ("channels",)
+
+    def __init__(self, app: Any, channels: Any) -> None:
+        super().__init__(app)
+        self.channels = channels
+
+
+class Awaited:
+    """An application as a class: calling it and awaiting the instance runs it."""
+
+    def __init__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+    def __await__(self) -> Any: ...
+
+
+def decorated_dispatcher(application: Any, other: Any) -> Any:
+    @functools.wraps(application)
+    async def dispatcher(scope: Any, receive: Any, send: Any) -> None:
+        await (application if scope["type"] == "http" else other)(scope, receive, send)
+
+    return dispatcher
+
+
+DJANGO = get_asgi_application()
+
+
 @pytest.mark.parametrize(
     "application",
     [
@@ -197,6 +270,9 @@ ROUTER = ProtocolTypeRouter({"websocket": SOCKETS, "channel": WORKERS})
         ProtocolTypeRouter({"channel": ChannelNameRouter({"reports": decorated(Reports.as_asgi())})}),
         ProtocolTypeRouter({"channel": ChannelNameRouter({"reports": Wrapper("inner", Reports.as_asgi())})}),
         Wrapper("app", ProtocolTypeRouter({"channel": ProtocolTypeRouter({"channel": WORKERS})})),
+        Wrapper("whatever_it_is_called", ROUTER),
+        Dispatcher(app=ROUTER, again=ROUTER, logger=logging.getLogger(), names=["a"], hook=len, kind=Reports, more={}),
+        ProtocolTypeRouter({"websocket": SOCKETS, "channel": SameNames(WORKERS.application_mapping)}),
     ],
 )
 def test_wrappers_are_seen_through(project: Project, application: Any) -> None:
@@ -223,7 +299,27 @@ def test_embedded_mode_is_seen_through(project: Project) -> None:
             [channel("reports"), SPECIFIC, GROUP],
         ),
         (ProtocolTypeRouter({"channel": ChannelNameRouter({"reports": OwnDispatch.as_asgi()})}), [channel("reports")]),
-        (ProtocolTypeRouter({"channel": ChannelNameRouter({"reports": Anything.as_asgi()})}), [channel("reports")]),
+        *(
+            (ProtocolTypeRouter({"channel": ChannelNameRouter({"reports": kind.as_asgi()})}), [channel("reports")])
+            for kind in (Anything, SetInInit, OwnCall)
+        ),
+        (ProtocolTypeRouter({"channel": ChannelNameRouter({"reports": Reports})}), [channel("reports")]),
+        (OwnProtocols({"http": DJANGO}), [channel("reports"), GROUP]),
+        (
+            ProtocolTypeRouter({"channel": OwnNames({"a": Reports.as_asgi()})}),
+            [channel("reports"), channel("a"), GROUP],
+        ),
+        (ProtocolTypeRouter({"websocket": OwnRoutes(SOCKETS.routes, DJANGO)}), [SPECIFIC, GROUP]),
+        (OwnDjango(), [channel("reports"), GROUP]),
+        (Dispatcher(app=DJANGO, channels=ROUTER), [channel("anything"), GROUP]),
+        (Dispatcher(inner=ROUTER, fallback=opaque), [channel("anything"), GROUP]),
+        (Dispatcher(inner=ROUTER, fallback=Awaited), [channel("anything"), GROUP]),
+        (Dispatcher(inner=ROUTER, others=[opaque]), [channel("anything"), GROUP]),
+        (Dispatcher(inner=ROUTER, others={"http": opaque}), [channel("anything"), GROUP]),
+        (Dispatcher(inner=ROUTER, routes=SOCKETS.routes), [channel("anything"), GROUP]),
+        (SlottedDispatcher(DJANGO, ROUTER), [channel("anything"), GROUP]),
+        (decorated_dispatcher(DJANGO, ROUTER), [channel("anything"), GROUP]),
+        (decorated_dispatcher(Reports.as_asgi(), opaque), [channel("anything"), GROUP]),
         (Wrapper("inner", functools.partial(opaque)), [channel("anything"), GROUP]),
         (Mock(spec=["inner"], inner=opaque), [channel("anything"), GROUP]),
     ],

@@ -27,7 +27,8 @@ def dead_list(desk: Desk, options: Options) -> None:
     """The next page of dead letters, newest first."""
     letters, rest = desk.ask(desk.shelves.dead_letters, options["limit"], options["after"])
     more = rest and cursor.written(rest)
-    desk.tell(now=terminal.iso(desk.now), dead_letters=[letter_told(desk, letter) for letter in letters], next=more)
+    told = [letter_told(desk, letter) for letter in letters]
+    desk.tell(now=terminal.iso(desk.now), dead_letters=told, next=more, away=desk.away)
     if letters and not desk.as_json:
         desk.table(COLUMNS, [_row(desk, letter) for letter in letters])
     if more:
@@ -58,10 +59,10 @@ def requeue(desk: Desk, options: Options) -> None:
     left = [id for id, was_done in done.items() if not was_done]
     never = [id for id in left if id in letters and letters[id].message is None]
     gone = [id for id in left if id not in never]
-    desk.tell(requeued=sum(done.values()), not_found=gone, no_message=never)
+    desk.tell(requeued=sum(done.values()), not_found=gone, no_message=never, away=desk.away)
     if any(done.values()):
         desk.say(f"Requeued {counted(sum(done.values()), 'message')}, due now.")
-    faults = [f"no dead letter has this id: {', '.join(gone)}"] if gone else []
+    faults = [_missed(desk, gone)] if gone else []
     if never:
         faults.append(f"what came never was a message, so it cannot be sent: {', '.join(never)}")
     if faults:
@@ -76,7 +77,8 @@ def _requeue_all(desk: Desk) -> None:
     if ids and not desk.confirm(f"Requeue {counted(len(ids), 'dead letter')}?"):
         return
     requeued = desk.ask(_in_portions, desk, "requeued", ids)
-    desk.tell(requeued=requeued, not_found=[], no_message=[id for id, is_message in letters.items() if not is_message])
+    no_message = [id for id, is_message in letters.items() if not is_message]
+    desk.tell(requeued=requeued, not_found=[], no_message=no_message, away=desk.away)
     if ids:
         desk.say(f"Requeued {counted(requeued, 'message')}, due now.")
     elif not never:
@@ -95,11 +97,11 @@ def purge(desk: Desk, options: Options) -> None:
     ids = ids_by(desk, options)
     done = dict(zip(ids, desk.ask(desk.shelves.purge, ids), strict=True))
     gone = [id for id, was_done in done.items() if not was_done]
-    desk.tell(purged=sum(done.values()), not_found=gone)
+    desk.tell(purged=sum(done.values()), not_found=gone, away=desk.away)
     if any(done.values()):
         desk.say(f"Purged {counted(sum(done.values()), 'dead letter')}.")
     if gone:
-        desk.refuse(f"no dead letter has this id: {', '.join(gone)}")
+        desk.refuse(_missed(desk, gone))
     return None
 
 
@@ -109,11 +111,16 @@ def _purge_all(desk: Desk, options: Options) -> None:
     if ids and not desk.confirm(f"Purge {counted(len(ids), 'dead letter')}?"):
         return
     purged = desk.ask(_in_portions, desk, "purged", ids)
-    desk.tell(purged=purged, not_found=[])
+    desk.tell(purged=purged, not_found=[], away=desk.away)
     desk.say(f"Purged {counted(purged, 'dead letter')}." if ids else "No dead letters that old." if age else NONE)
 
 
 # -- both ----------------------------------------------------------------------------------------------------
+
+
+def _missed(desk: Desk, ids: Sequence[str]) -> str:
+    where = " where a store answers" if desk.away else ""
+    return f"no dead letter{where} has this id: {', '.join(ids)}"
 
 
 def _is_bulk(desk: Desk, options: Options, flags: str) -> bool:

@@ -40,6 +40,7 @@ class Desk:
         self._command = command
         self._bold = command.style.SQL_TABLE if self._coloured(options) else str
         self._progress, self._progress_at = "", 0.0
+        self._told_away: list[str] = []
         self.as_json: bool = options["json"]
         self.is_sure: bool = options.get("yes", False)  # the person is, and will not be asked
         self.layer: str = options["layer"] or get_settings().channel_layer
@@ -64,8 +65,23 @@ class Desk:
         """The present by the stores' clock, as it was when first asked for."""
         return self.ask(self.shelves.now)
 
+    @property
+    def away(self) -> list[str]:
+        """The names of the stores that did not answer so far."""
+        return self.shelves.away
+
     def ask(self, act: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `act` answers; a database is asked on this thread's connection. Ctrl-C ends it."""
+        """What `act` answers, and a line for each store that is found to be away."""
+        answer = self._run(act, *args, **kwargs)
+        for name in self.away:
+            if name not in self._told_away:
+                self._told_away.append(name)
+                line = printable(f"{name} is away: what waits there is not shown")
+                self._command.stderr.write(line, self._command.style.WARNING)
+        return answer
+
+    def _run(self, act: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A database is asked on this thread's connection. Ctrl-C ends it."""
         running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
 
         async def run() -> T:

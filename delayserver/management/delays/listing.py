@@ -34,7 +34,7 @@ def list_(desk: Desk, options: Options) -> None:
     """The next page of what waits."""
     page = _page(desk, options)
     more = page.rest and cursor.written(page.rest)
-    desk.tell(now=terminal.iso(desk.now), messages=[_told(desk, one) for one in page.listed], next=more)
+    desk.tell(now=terminal.iso(desk.now), messages=[_told(desk, one) for one in page.listed], next=more, away=desk.away)
     if page.listed and not desk.as_json:
         desk.table(COLUMNS, [_row(desk, one) for one in page.listed])
     if more:

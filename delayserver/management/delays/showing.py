@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from delayserver.backoff import Retry
+from delayserver.errors import StoreUnavailable
 from delayserver.message import DeadLetter, Waiting
+from delayserver.stores.base import Named
 
 from . import terminal
 from .contents import Unreadable, content_of, jsonable, shown
@@ -19,18 +21,28 @@ def show(desk: Desk, options: Options) -> None:
     named, *others = named_by(desk, options)
     if others:
         desk.refuse("expected one ID, got several", USAGE)
-    found = desk.ask(desk.shelves.find, named)
-    letter = None
-    if found is None and named.id is not None:
-        letter = desk.ask(desk.shelves.find_dead, [named.id]).get(named.id)
-    if found is not None:
-        _show_waiting(desk, found[1], options["full"])
+    message, letter = desk.ask(_sought, desk, named)
+    if message is not None:
+        _show_waiting(desk, message, options["full"])
     elif letter is not None:
         _show_dead(desk, letter, options["full"])
     elif named.id is None:
         desk.refuse(f"no message waits under the key {named.key}")
     else:
         desk.refuse(f"no message {named.id} waits (it may be claimed, or gone), and no dead letter has that id")
+
+
+async def _sought(desk: Desk, named: Named) -> tuple[Waiting | None, DeadLetter | None]:
+    """The message, or else the dead letter; that one of them may be where a store is away hides not the other."""
+    try:
+        found = await desk.shelves.find(named)
+    except StoreUnavailable:
+        if named.id is None:
+            raise
+        found = None
+    if found is not None or named.id is None:
+        return found and found[1], None
+    return None, (await desk.shelves.find_dead([named.id])).get(named.id)
 
 
 def _show_waiting(desk: Desk, message: Waiting, full: bool) -> None:

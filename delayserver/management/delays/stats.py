@@ -95,6 +95,7 @@ def _tell(desk: Desk, overview: Overview, shown: list[tuple[Target, Tally]], mor
             for target, tally in shown
         ],
         more_targets=more,
+        away=desk.away,
     )
 
 

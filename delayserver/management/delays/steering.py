@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from delayserver.errors import StoreUnavailable
+from delayserver.stores.base import Named
 from delayserver.stores.shelf import Wanted
 
 from .desk import USAGE, Desk
@@ -37,7 +39,7 @@ def _cancel_all(desk: Desk, wanted: Wanted) -> None:
         if found and not desk.confirm(f"Cancel {messages}?"):
             return
     gone = desk.ask(_cancel_wanted, desk, wanted)
-    desk.tell(cancelled=gone, not_found=[])
+    desk.tell(cancelled=gone, not_found=[], away=desk.away)
     desk.say(f"Cancelled {counted(gone, 'message')}." if gone else "No message waits that fits.")
 
 
@@ -51,15 +53,29 @@ async def _cancel_wanted(desk: Desk, wanted: Wanted) -> int:
 
 def run_now(desk: Desk, options: Options) -> None:
     """Waiting -> waiting, due now."""
-    done = {named.id or named.key or "": desk.ask(desk.shelves.run_now, named) for named in named_by(desk, options)}
-    _tell_done(desk, "due_now", done)
+    _tell_done(desk, "due_now", desk.ask(_run_now, desk, named_by(desk, options)))
+
+
+async def _run_now(desk: Desk, named: Sequence[Named]) -> dict[str, bool]:
+    """For each whether it was waiting. Raises only where none was."""
+    done, away = dict[str, bool](), None
+    for one in named:
+        name = one.id or one.key or ""
+        try:
+            done[name] = await desk.shelves.run_now(one)
+        except StoreUnavailable as error:
+            done[name], away = False, error
+    if away is not None and not any(done.values()):
+        raise away
+    return done
 
 
 def _tell_done(desk: Desk, done: str, by_name: Mapping[str, bool]) -> None:
     """How many of those named it was done to; exit code 1 where one was not in time."""
     number_done, missed = sum(by_name.values()), [name for name, was_done in by_name.items() if not was_done]
-    desk.tell(**{done: number_done}, not_found=missed)
+    desk.tell(**{done: number_done}, not_found=missed, away=desk.away)
     if number_done:
         desk.say(f"{done.replace('_', ' ').capitalize()}: {counted(number_done, 'message')}.")
     if missed:
-        desk.refuse(f"not waiting (claimed, handed over, or never here): {', '.join(missed)}")
+        away = ", or on a store that is away" if desk.away else ""
+        desk.refuse(f"not waiting (claimed, handed over, or never here{away}): {', '.join(missed)}")

@@ -75,6 +75,8 @@ def unpack(body: bytes) -> Any:
 
 def _check_types(content: Content, max_bytes: int) -> None:
     """Walk the content, no further than `max_bytes` could hold, and refuse what would not arrive as sent."""
+    if _is_plain(content, max_bytes):
+        return
     size = 0
     for path, name, value in _walk(content):
         size += 1 + (len(name) if type(name) is str else 0)
@@ -92,6 +94,26 @@ def _check_types(content: Content, max_bytes: int) -> None:
             )
         if size > max_bytes:
             raise InvalidMessage(f"expected content of at most {max_bytes} bytes (MAX_MESSAGE_BYTES), got more")
+
+
+def _is_plain(content: Content, max_bytes: int) -> bool:
+    """Whether it is flat and without fault: most often it is, and this is told in half the time."""
+    size = 0
+    for name, value in content.items():
+        if type(name) is not str:
+            return False
+        size += 1 + len(name)
+        kind = type(value)
+        if kind is str or kind is bytes:
+            size += len(value)
+        elif kind is int:
+            if not -(1 << 63) <= value < 1 << 64:
+                return False
+        elif not (kind is float or kind is bool or value is None):
+            return False
+        if size > max_bytes:
+            return False
+    return True
 
 
 def _walk(content: Content) -> Iterator[tuple[list[str | int], str | int, Any]]:

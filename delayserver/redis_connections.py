@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections import deque
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import redis
@@ -47,33 +47,40 @@ class ThreadConnections:
 
     def _begin(self) -> None:
         self._pool = new_pool(self._host, redis)
-        self._idle: deque[Any] = deque()
-        self._turns = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        self._made, self._making = 0, threading.Lock()
         self._process = os.getpid()  # last: another thread of this process may come meanwhile
 
     def ask(self, *command: Any) -> Any:
         """Redis's reply, in bytes; `ResponseError`, or another `RedisError` or `OSError` where there was none."""
         if self._process != os.getpid():
             self._begin()  # the others are the parent's
-        turns, idle = self._turns, self._idle
-        if not turns.acquire(timeout=COMMAND_SECONDS):
-            raise redis.ConnectionError(f"all {MAX_CONNECTIONS} connections were in use for {COMMAND_SECONDS} s")
+        idle = self._idle
         try:
-            try:
-                connection = idle.pop()
-            except IndexError:
-                connection = self._pool.make_connection()
-            try:
-                return self._ask(connection, command)
-            except ResponseError:
-                raise
-            except BaseException:
-                connection.disconnect()  # a reply may still come
-                raise
-            finally:
-                idle.append(connection)  # also a closed one: the pool counts what it has made
+            connection = idle.get_nowait()
+        except Empty:
+            connection = self._make_or_wait()
+        try:
+            return self._ask(connection, command)
+        except ResponseError:
+            raise
+        except BaseException:
+            connection.disconnect()  # a reply may still come
+            raise
         finally:
-            turns.release()
+            idle.put(connection)  # also a closed one: the pool counts what it has made
+
+    def _make_or_wait(self) -> Any:
+        with self._making:
+            if self._made < MAX_CONNECTIONS:
+                connection = self._pool.make_connection()
+                self._made += 1
+                return connection
+        try:
+            return self._idle.get(timeout=COMMAND_SECONDS)
+        except Empty:
+            sentence = f"all {MAX_CONNECTIONS} connections were in use for {COMMAND_SECONDS} s"
+            raise redis.ConnectionError(sentence) from None
 
     def _ask(self, connection: Any, command: tuple[Any, ...]) -> Any:
         if connection._sock is not None and _is_closed(connection):

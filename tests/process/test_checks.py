@@ -177,7 +177,7 @@ def test_a_database_that_does_not_answer_is_told(project: Project, good_redis: R
     away = {"ENGINE": "django.db.backends.postgresql", "HOST": "127.0.0.1", "PORT": str(free_port()), "NAME": "x"}
     project.env["DELAYSERVER_TEST_DB"] = json.dumps({"default": away})
     project.use(good_redis.url, STORE="database")
-    code, ids, output = project.run("check", "--tag", "delayserver", "--database", "default")
+    code, ids, output = project.run("check", "--tag", "delayserver_server", "--database", "default")
     assert (code, ids) == (0, ["W010"])
     assert "database default (postgresql) does not answer (OperationalError: " in output
 

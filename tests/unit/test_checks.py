@@ -84,7 +84,8 @@ def layer(settings: Settings, entry: Mapping[str, Any], **config: Any) -> None:
 
 def told(**options: Any) -> dict[str, CheckMessage]:
     """The messages of our checks, by id, each with a cure and of the level that its id says."""
-    found = run_checks(tags=["delayserver"], **options)
+    tags = ["delayserver", *(["delayserver_server"] if options.get("databases") else [])]
+    found = run_checks(tags=tags, **options)
     ids = [str(message.id).removeprefix("delayserver.") for message in found]
     assert len(set(ids)) == len(ids), found
     for id, message in zip(ids, found, strict=True):

@@ -232,7 +232,12 @@ class Message:
         expires = None
         if self.expires is not None:
             kind, value = _either("expires", self.expires)
-            expires = clock.due(value) if kind == "delay" else value
+            if kind == "instant":
+                expires = value
+            elif self.delay is not None:  # both from one reading of the clock
+                expires = due - milliseconds("delay", self.delay) + value
+            else:
+                expires = clock.due(value)
             if expires < due:
                 raise InvalidMessage("expected expires not to be before the message is due")
         return Waiting(

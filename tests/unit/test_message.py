@@ -541,3 +541,28 @@ def test_the_same_bytes_that_arrived_at_the_same_instant_have_the_same_id() -> N
     assert len({derived_id(5, b"a"), derived_id(6, b"a"), derived_id(5, b"b")}) == 3
     assert derived_id(5, b"z") < derived_id(6, b"a")
     assert len(derived_id(5, b"a")) == 32
+
+
+class HurryingClock:
+    """It goes on by a second with every look at it."""
+
+    def __init__(self) -> None:
+        self._now = 1_800_000_000_000
+
+    def now(self) -> int:
+        self._now += 1_000
+        return self._now
+
+    def due(self, delay: int) -> int:
+        return self.now() + delay
+
+    def seconds_until(self, due: int) -> float:
+        return 0.0
+
+
+def test_delay_and_expires_count_from_the_same_instant() -> None:
+    message = Message(channel="sink", content=GOOD["content"], delay=1_000, expires=1_000)
+    resolved = message.waiting(HurryingClock(), 1_000)
+    assert resolved.expires == resolved.due
+    with pytest.raises(InvalidMessage, match="expected expires not to be before"):
+        Message(channel="sink", content=GOOD["content"], delay=1_000, expires=999).waiting(HurryingClock(), 1_000)

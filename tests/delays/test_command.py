@@ -211,10 +211,10 @@ def test_ctrl_c_ends_it_quietly(site: Site) -> None:
 
 def test_ctrl_c_does_not_wait_for_the_store(site: Site) -> None:
     with site.redis() as client:
-        client.execute_command("CLIENT", "PAUSE", 30_000, "ALL")
+        client.execute_command("CLIENT", "PAUSE", 30_000, "WRITE")
         try:
             terminal = AtTerminal(site, "stats")
-            wait_for(lambda: terminal.sockets() > 2, 20, "a connection to Redis")
+            wait_for(lambda: terminal.sockets() > 2, 20, "a connection to Redis, where scripts wait as writes do")
             before = time.monotonic()
             terminal.interrupt()
             assert terminal.end() == 130

@@ -50,6 +50,8 @@ class StoreClock:
     """
 
     FRESH_SECONDS = 30.0
+    QUICK_NANOSECONDS = 1_000_000_000
+    TRIES = 3
     DRIFT = 500e-6  # how much faster one clock may run than the other: as much as NTP will ever slew
 
     def __init__(self) -> None:
@@ -75,7 +77,13 @@ class StoreClock:
         """Seconds since the last reading; infinite before the first."""
         return float("inf") if self._behind is None else (self.ticks() - self._read_at) / 1e9
 
-    def learn(self, before: int, reading: int, after: int) -> None:
+    def learn(self, before: int, reading: int, after: int, *, last: bool = True) -> bool:
+        """Learn from a reading that was quick, or is the `last` that will be tried; whether it did.
+
+        One that was not, as where this process was stopped meanwhile, would make the clock as much too slow.
+        """
+        if after - before > self.QUICK_NANOSECONDS and not last:
+            return False
         behind, ahead = reading - after, reading - before
         if self._behind is not None and not self.stale:
             drift = round((after - self._read_at) * self.DRIFT)
@@ -83,6 +91,7 @@ class StoreClock:
             if behind > ahead:  # the two contradict each other: a clock was set
                 behind, ahead = reading - after, reading - before
         self._behind, self._ahead, self._read_at = behind, ahead, after
+        return True
 
     def _earliest(self) -> int:
         if self._behind is None:

@@ -130,9 +130,11 @@ class RedisLink:
 
     def learn(self, clock: StoreClock, key: str) -> None:
         """One reading of the clock of the server that has `key`."""
-        before = clock.ticks()
-        reading = self.run(TIME, [key], ())
-        clock.learn(before, _nanoseconds(reading), clock.ticks())
+        for left in reversed(range(clock.TRIES)):
+            before = clock.ticks()
+            reading = self.run(TIME, [key], ())
+            if clock.learn(before, _nanoseconds(reading), clock.ticks(), last=not left):
+                break
 
     # -- from an event loop -------------------------------------------------------------------------------
 
@@ -162,9 +164,11 @@ class RedisLink:
 
     async def alearn(self, clock: StoreClock, key: str) -> None:
         """As `learn`."""
-        before = clock.ticks()
-        reading = await self.arun(TIME, [key], ())
-        clock.learn(before, _nanoseconds(reading), clock.ticks())
+        for left in reversed(range(clock.TRIES)):
+            before = clock.ticks()
+            reading = await self.arun(TIME, [key], ())
+            if clock.learn(before, _nanoseconds(reading), clock.ticks(), last=not left):
+                break
 
     async def aclose(self) -> None:
         """Let this event loop's connections go."""

@@ -137,10 +137,12 @@ class DatabaseLink:
 
     def _learn(self, clock: StoreClock) -> None:
         with self.connection.cursor() as cursor:
-            before = clock.ticks()
-            cursor.execute(READINGS[self.vendor])
-            (microseconds,) = cursor.fetchone()
-            clock.learn(before, microseconds * 1_000, clock.ticks())
+            for left in reversed(range(clock.TRIES)):
+                before = clock.ticks()
+                cursor.execute(READINGS[self.vendor])
+                (microseconds,) = cursor.fetchone()
+                if clock.learn(before, microseconds * 1_000, clock.ticks(), last=not left):
+                    break
         self._clock_read_at = monotonic()
 
 

@@ -381,8 +381,20 @@ class Scene:
             time.sleep(0.1)  # to ask is not for nothing
             return self.left() == 0 and self.reader.is_quiet()
 
-        wait_for(is_over, timeout, "an empty store")
+        try:
+            wait_for(is_over, timeout, "an empty store")
+        except AssertionError:
+            print("left:", *self.what_is_left(), sep="\n")
+            raise
         return self.reader.arrivals()
+
+    def what_is_left(self) -> list[str]:
+        """For a failure: which messages, due in how many ms, under which generation."""
+        if self.site.database is None:
+            return [f"{self.left()} in Redis"]
+        now = round(time.time() * 1000)
+        rows = DelayedMessage.objects.using(self.site.database).order_by("due")[:20]
+        return [f"{row.id}: due in {row.due - now} ms, generation {row.generation}" for row in rows]
 
     def tell(self, what: str, arrivals: Sequence[Arrival]) -> None:
         """The figures of a run, shown after all tests."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
 from delayserver.clock import NANOSECONDS_PER_MS, Clock, StoreClock, SystemClock
+from delayserver.redis_link import RedisLink, Script
 
 from ..support.clock import NOW, FakeClock
 
@@ -159,3 +161,30 @@ def test_time_as_the_store_tells_it_does_not_run_backwards_by_itself() -> None:
         clock.passed += 123_457
         seen.append(clock.now())
     assert all(one <= next_one for one, next_one in itertools.pairwise(seen))
+
+
+class StoppedDuringTheFirstReading(RedisLink):
+    """Redis's clock is our ticks; the process is stopped for 32 s before it sees the first answer."""
+
+    def __init__(self, ticks: list[int]) -> None:
+        super().__init__({"address": "redis://127.0.0.1:1"})
+        self._ticks, self._answers = ticks, 0
+
+    async def arun(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        reading = divmod(self._ticks[0] // 1_000, 1_000_000)
+        self._answers += 1
+        self._ticks[0] += 32 * SECOND if self._answers == 1 else NANOSECONDS_PER_MS
+        return reading
+
+
+async def test_a_reading_during_which_the_process_was_stopped_is_taken_again() -> None:
+    ticks = [1_000 * SECOND]
+
+    class Ours(StoreClock):
+        @staticmethod
+        def ticks() -> int:
+            return ticks[0]
+
+    clock = Ours()
+    await StoppedDuringTheFirstReading(ticks).alearn(clock, "key")
+    assert abs(clock.now() - ticks[0] // NANOSECONDS_PER_MS) <= 2

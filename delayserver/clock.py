@@ -49,7 +49,7 @@ class StoreClock:
     clock cannot be asked.
     """
 
-    FRESH_SECONDS = 30.0
+    FRESH_SECONDS = 30.0  # no more than a lease, see `age`
     QUICK_NANOSECONDS = 1_000_000_000
     TRIES = 3
     DRIFT = 500e-6  # how much faster one clock may run than the other: as much as NTP will ever slew
@@ -57,7 +57,7 @@ class StoreClock:
     def __init__(self) -> None:
         self._behind: int | None = None  # the store is at least this many ns ahead of our ticks
         self._ahead = 0  # and at most this many
-        self._read_at = 0
+        self._asked_at = self._read_at = 0  # before and after the last reading
 
     @staticmethod
     def ticks() -> int:
@@ -74,8 +74,12 @@ class StoreClock:
 
     @property
     def age(self) -> float:
-        """Seconds since the last reading; infinite before the first."""
-        return float("inf") if self._behind is None else (self.ticks() - self._read_at) / 1e9
+        """Seconds since the last reading was asked for; infinite before the first.
+
+        It may have come late, since this process was stopped meanwhile, say: `now()` is then too slow, but by no more
+        than this.
+        """
+        return float("inf") if self._behind is None else (self.ticks() - self._asked_at) / 1e9
 
     def learn(self, before: int, reading: int, after: int, *, last: bool = True) -> bool:
         """Learn from a reading that was quick, or is the `last` that will be tried; whether it did.
@@ -90,7 +94,7 @@ class StoreClock:
             behind, ahead = max(behind, self._behind - drift), min(ahead, self._ahead + drift)
             if behind > ahead:  # the two contradict each other: a clock was set
                 behind, ahead = reading - after, reading - before
-        self._behind, self._ahead, self._read_at = behind, ahead, after
+        self._behind, self._ahead, self._asked_at, self._read_at = behind, ahead, before, after
         return True
 
     def _earliest(self) -> int:

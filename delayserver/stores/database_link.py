@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from django.db import IntegrityError, InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..clock import Clock, StoreClock, SystemClock, monotonic
+from ..clock import Clock, StoreClock, SystemClock
 from ..errors import StoreUnavailable
 
 TRIES = 100  # each failure means that another transaction got ahead, so even a crowd on one key gets through
@@ -41,7 +41,6 @@ class DatabaseLink:
     def __init__(self, using: str, clock: Clock | None = None) -> None:
         self.using = using
         self.clock: Clock = clock or (StoreClock() if self.vendor in READINGS else SystemClock())
-        self._clock_read_at = 0.0
 
     def __str__(self) -> str:
         return f"database {self.using} ({self.vendor})"
@@ -131,9 +130,7 @@ class DatabaseLink:
         return self.clock
 
     def clock_is_fresh(self, max_age: float = StoreClock.FRESH_SECONDS) -> bool:
-        if not isinstance(self.clock, StoreClock):
-            return True
-        return not self.clock.stale and monotonic() - self._clock_read_at <= max_age
+        return not isinstance(self.clock, StoreClock) or self.clock.age <= max_age
 
     def _learn(self, clock: StoreClock) -> None:
         with self.connection.cursor() as cursor:
@@ -143,7 +140,6 @@ class DatabaseLink:
                 (microseconds,) = cursor.fetchone()
                 if clock.learn(before, microseconds * 1_000, clock.ticks(), last=not left):
                     break
-        self._clock_read_at = monotonic()
 
 
 def _gave_way(error: Exception) -> bool:

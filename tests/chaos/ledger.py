@@ -394,7 +394,8 @@ class Scene:
             return [f"{self.left()} in Redis"]
         now = round(time.time() * 1000)
         rows = DelayedMessage.objects.using(self.site.database).order_by("due")[:20]
-        return [f"{row.id}: due in {row.due - now} ms, generation {row.generation}" for row in rows]
+        told = [f"{row.id}: due in {row.due - now} ms, generation {row.generation}" for row in rows]
+        return [f"{self.left()} in all, of which the first are", *told]
 
     def tell(self, what: str, arrivals: Sequence[Arrival]) -> None:
         """The figures of a run, shown after all tests."""

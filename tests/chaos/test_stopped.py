@@ -83,7 +83,7 @@ def test_a_server_that_was_stopped_past_its_lease_sends_nothing_twice(scenes: tu
     arrivals = on_redis.settle(10)
     on_redis.tell("stopped past its lease, Redis store", arrivals)
     on_redis.ledger.check(arrivals)
-    arrivals = on_postgres.settle(LEASE_MS / 1000 + 10)  # what went on in a claim that is over waits for its end
+    arrivals = on_postgres.settle(10)
     doubled = on_postgres.ledger.doubled(arrivals)
     on_postgres.tell(f"stopped past its lease with {len(held)} in hand, PostgreSQL store", arrivals)
     on_postgres.ledger.check(arrivals, may_double=held)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from delayserver.stores.base import Store
 
+from ..support.clock import stop_during_a_reading
 from .places import Place, in_thread
 
 
@@ -34,5 +37,13 @@ async def test_now_reaches_due_when_it_was_said_to(store: Store) -> None:
 
 
 async def test_a_plain_thread_can_read_the_clock_of_a_store_that_was_never_opened(place: Place) -> None:
+    clock = await in_thread(place.store().read_clock)
+    assert time.time() * 1000 - 1_000 < clock.now() <= time.time() * 1000
+
+
+async def test_the_clock_is_right_also_after_a_stop_while_it_was_read(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_during_a_reading(monkeypatch, seconds=32)
     clock = await in_thread(place.store().read_clock)
     assert time.time() * 1000 - 1_000 < clock.now() <= time.time() * 1000

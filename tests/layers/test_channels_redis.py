@@ -15,6 +15,8 @@ from delayserver.layers.channels_redis import DELIVER, RedisLayer
 from delayserver.message import Target
 from delayserver.redis_link import Script
 
+from ..support.clock import stop_during_a_reading
+
 
 def probe(n: int = 0) -> dict[str, Any]:
     return {"type": "probe", "n": n}
@@ -112,6 +114,14 @@ async def test_each_message_has_a_deadline_of_its_own_by_redis_clock(
         assert await channel_layer.connection(0).zcard(f"{channel_layer.prefix}member") == 1
         assert await channel_layer.receive("member") == probe(2)
     await channel_layer.group_discard("listeners", "member")
+
+
+async def test_nothing_is_late_after_a_stop_while_redis_clock_was_read(
+    layer: RedisLayer, channel_layer: RedisChannelLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_during_a_reading(monkeypatch, seconds=32)
+    assert await layer.deliver(0, [Delivery(Target("channel", "sink"), probe(), soon())]) == [Delivered()]
+    assert await channel_layer.receive("sink") == probe()
 
 
 async def test_a_members_full_channel_misses_a_group_message_and_others_get_it(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from delayserver.clock import NANOSECONDS_PER_MS, Clock, StoreClock, SystemClock
+from delayserver.loops.dispatch import LEASE_MS
 from delayserver.redis_link import RedisLink, Script
 
 from ..support.clock import NOW, FakeClock
@@ -108,6 +109,18 @@ def test_a_reading_is_fresh_for_half_a_minute() -> None:
     assert (clock.stale, clock.age) == (False, 30.0)
     clock.passed += 1
     assert clock.stale
+
+
+@hypothesis.given(back=st.integers(0, 60 * SECOND), pause=st.integers(0, 60 * SECOND))
+def test_a_clock_is_not_slower_than_it_is_old_and_so_while_it_is_fresh_no_lease_seems_over(
+    back: int, pause: int
+) -> None:
+    clock = Ticking()
+    clock.read(back=back)
+    clock.passed += pause
+    slow = clock.store - clock.now() * NANOSECONDS_PER_MS
+    assert slow <= clock.age * SECOND + NANOSECONDS_PER_MS
+    assert clock.stale or slow <= (LEASE_MS + 1) * NANOSECONDS_PER_MS
 
 
 def test_a_clock_cannot_be_asked_before_it_was_read() -> None:

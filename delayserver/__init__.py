@@ -25,8 +25,10 @@ from __future__ import annotations
 
 from .backoff import Retry
 from .changing import acancel, aget, areschedule, cancel, get, reschedule
-from .errors import ConfigurationError, DelayServerError, InvalidMessage, KeyTaken, StoreUnavailable
+from .declaring import schedule
+from .errors import ConfigurationError, DelayServerError, InvalidMessage, InvalidSchedule, KeyTaken, StoreUnavailable
 from .message import Message, Receipt
+from .recurrence import Cron, Every
 from .sending import (
     agroup_send_later,
     asend_later,
@@ -38,8 +40,11 @@ from .sending import (
 
 __all__ = [
     "ConfigurationError",
+    "Cron",
     "DelayServerError",
+    "Every",
     "InvalidMessage",
+    "InvalidSchedule",
     "KeyTaken",
     "Message",
     "Receipt",
@@ -55,6 +60,7 @@ __all__ = [
     "get",
     "group_send_later",
     "reschedule",
+    "schedule",
     "send_later",
     "send_many_later",
 ]

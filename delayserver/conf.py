@@ -40,6 +40,7 @@ class Settings:
     channel: str = "asgi.delay"
     max_message_bytes: int = 1_048_576
     check_handlers: bool = False
+    schedules: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ def settings_faults() -> list[Fault]:
         "CHANNEL": (str, "a channel name"),
         "MAX_MESSAGE_BYTES": (int, "a whole number of bytes, 1 or more"),
         "CHECK_HANDLERS": (bool, "True or False"),
+        "SCHEDULES": (Mapping, "a dict of schedules by name"),
     }
     for name, (kind, sentence) in expected.items():
         value = given.get(name)

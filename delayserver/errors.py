@@ -4,6 +4,7 @@
 
     DelayServerError
     ├── InvalidMessage        the message can never be handed over; says what was expected and what came
+    ├── InvalidSchedule       a schedule that cannot be kept; says which part, what was expected and what came
     ├── KeyTaken              a message with this key is waiting already (``on_conflict="error"``)
     ├── StoreUnavailable      the store could not be reached, so nothing was stored
     └── ConfigurationError    the settings do not fit together; says the cure
@@ -20,6 +21,10 @@ class DelayServerError(Exception):
 
 class InvalidMessage(DelayServerError, ValueError):
     """A message that can never be handed over."""
+
+
+class InvalidSchedule(DelayServerError, ValueError):
+    """A schedule that cannot be kept."""
 
 
 class KeyTaken(DelayServerError):

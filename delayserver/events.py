@@ -1,7 +1,7 @@
 """What a server can say: each event's sentence, level and rate, in one place.
 
 Rooms call ``emit(EVENT, ...)``; nobody else writes to the log. An event that could flood is limited: a burst
-goes through, then one line a second, and the next line tells how many were left out.
+goes through, then one line a second (or in the event's own time), and the next line tells how many were left out.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ MAX_PAYLOAD_CHARACTERS = 500
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A sentence with named gaps, and how many lines of it may come at once; then one a second."""
+    """A sentence with named gaps, and how many lines of it may come at once; then one in so many seconds."""
 
     name: str
     level: int
     sentence: str
     burst: int = 1
+    seconds: float = 1.0
 
 
 STARTED = Event("started", logging.INFO, "delay server ready: {server}")
@@ -57,6 +58,32 @@ UNDELIVERABLE = Event(
 )
 EXPIRED = Event("expired", logging.INFO, "message {id} for {target} expired and was dropped", burst=20)
 HANDLER_FAILED = Event("handler_failed", logging.ERROR, "a handler on channel {channel} raised {error}", burst=20)
+OCCURRENCE_PUT = Event("occurrence_put", logging.DEBUG, "put an occurrence of a schedule")
+SCHEDULE_STARTED = Event(
+    "schedule_started", logging.INFO, "schedule {name}: new or changed, {recurrence} from now on", burst=20
+)
+SCHEDULE_BROKEN = Event("schedule_broken", logging.ERROR, "schedule {name} does not run: {reason}", seconds=60)
+SCHEDULE_CLASH = Event(
+    "schedule_clash", logging.WARNING, "schedule {name}: the name is used twice: {reason}", seconds=60
+)
+SCHEDULES_UNREAD = Event(
+    "schedules_unread", logging.WARNING, "the rows of schedules cannot be read ({error}); as before", seconds=60
+)
+OCCURRENCES_MISSED = Event(
+    "occurrences_missed",
+    logging.WARNING,
+    "schedule {name}: {number} missed while no server ran, and not sent, from {first} to {last}",
+)
+OCCURRENCES_TOO_OLD = Event(
+    "occurrences_too_old",
+    logging.WARNING,
+    "schedule {name}: {number} missed, and longer ago than its catch_up_window, from {first} to {last}",
+)
+OCCURRENCES_OVERLAPPED = Event(
+    "occurrences_overlapped",
+    logging.WARNING,
+    "schedule {name}: {number} not sent, for the one before was not done, from {first} to {last}",
+)
 UNKNOWN_LAYER = Event(
     "unknown_layer",
     logging.WARNING,
@@ -94,7 +121,7 @@ def emit(event: Event, *, of: str = "", error: BaseException | None = None, **ga
         of = "others"  # names come from outside: what is too much for a line each shares one
     allowance = _allowances.setdefault((event.name, of), _Allowance(event.burst))
     now = monotonic()
-    allowance.left = min(event.burst, allowance.left + now - allowance.updated)
+    allowance.left = min(event.burst, allowance.left + (now - allowance.updated) / event.seconds)
     allowance.updated = now
     if allowance.left < 1:
         allowance.suppressed += 1

@@ -86,6 +86,18 @@ class Receipt(NamedTuple):
     created: bool
 
 
+class Occurrence(NamedTuple):
+    """One firing of a schedule: of which, and the instant it is meant for (ms since the epoch)."""
+
+    schedule: str
+    scheduled_for: int
+
+    @property
+    def id(self) -> str:
+        """The message's id: the same wherever this firing is put."""
+        return f"schedule:{self.schedule}:{self.scheduled_for}"
+
+
 @dataclass(slots=True, unsafe_hash=True)
 class Waiting:
     """A message as a store keeps it: resolved, packed, ready to be handed over when due.
@@ -102,6 +114,7 @@ class Waiting:
     retry: Retry | None = None
     attempt: int = 0
     home: str = ""  # the process it must go out in, where the layer is a process's own
+    occurrence: Occurrence | None = None  # which firing of a schedule it is, where it is one
     on_conflict: OnConflict = field(default="keep", compare=False)  # what a put does where its key is taken; not kept
 
     def asked_for(self) -> Message:
@@ -118,15 +131,15 @@ class Waiting:
         )
 
     def content(self, unseal: Callable[[bytes], bytes] = bytes) -> Content:
-        """The content as it was given; with `retry`, and with ``__delay__`` beside it."""
+        """The content as it was given; with `retry`, or from a schedule, with ``__delay__`` beside it."""
         content: Content = unpack(unseal(self.body))
-        if self.retry:
+        if self.retry or self.occurrence:
             content["__delay__"] = {
                 "id": self.id,
                 "attempt": self.attempt + 1,
                 "due": self.due,
-                "scheduled_for": None,
-                "schedule": None,
+                "scheduled_for": self.occurrence and self.occurrence.scheduled_for,
+                "schedule": self.occurrence and self.occurrence.schedule,
             }
         return content
 
@@ -329,18 +342,20 @@ def at_instant(ms: int) -> datetime:
 
 def pack_options(message: Waiting) -> bytes:
     """What few messages have, as one blob; empty where a message has none of it."""
-    if message.key is None and message.expires is None and message.retry is None and not message.attempt:
+    if not (message.key or message.expires is not None or message.retry or message.attempt or message.occurrence):
         return b""
     retry = message.retry and message.retry.to_wire()
-    return bytes(msgpack.packb([message.key, message.expires, retry, message.attempt]))
+    options = [message.key, message.expires, retry, message.attempt, *(message.occurrence or ())]
+    return bytes(msgpack.packb(options))
 
 
 def unpack_options(blob: bytes) -> dict[str, Any]:
     """The keyword arguments of `Waiting` that `pack_options` put into the blob."""
     if not blob:
         return {}
-    key, expires, retry, attempt = msgpack.unpackb(blob)
-    return {"key": key, "expires": expires, "retry": retry and Retry.parse(retry), "attempt": attempt}
+    key, expires, retry, attempt, *occurrence = msgpack.unpackb(blob)
+    options = {"key": key, "expires": expires, "retry": retry and Retry.parse(retry), "attempt": attempt}
+    return {**options, "occurrence": Occurrence(*occurrence)} if occurrence else options
 
 
 # -- ids -----------------------------------------------------------------------------------------------------

@@ -134,3 +134,91 @@ class DeadMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.message_id}: {self.reason}"
+
+
+class Schedule(models.Model):
+    """A schedule that is kept as a row: edited in the admin, by commands, by the ORM or by SQL.
+
+    Its parts are those of `delayserver.schedules.schedule`.
+    Every column that may be left out has a default in the database, too.
+    """
+
+    name = ExactCharField(max_length=100, unique=True)
+    cron = models.CharField(
+        max_length=1_000,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Minute, hour, day of month, month, day of week; or six fields with seconds last.",
+    )
+    tz = models.CharField(
+        "time zone", max_length=100, blank=True, default="", db_default="", help_text="Of cron; UTC if left out."
+    )
+    dst = models.CharField(
+        "when clocks change",
+        max_length=10,
+        blank=True,
+        default="",
+        db_default="",
+        choices=[("debian", "as Debian's cron"), ("wall", "whenever the wall clock matches")],
+    )
+    every = models.DurationField(null=True, blank=True, help_text="Instead of cron: an interval, as in 00:05:00.")
+    anchor = models.DateTimeField(
+        null=True, blank=True, help_text="An instant of the interval's grid; if left out, when the schedule began."
+    )
+    channel = models.CharField(max_length=100, blank=True, default="", db_default="")
+    group = models.CharField(max_length=100, blank=True, default="", db_default="")
+    message = models.JSONField(help_text='What is sent, with its type: {"type": "report.build"}')
+    enabled = models.BooleanField(default=True, db_default=True)
+    catch_up = models.CharField(
+        max_length=10,
+        default="one",
+        db_default="one",
+        choices=[("one", "run once"), ("skip", "skip"), ("all", "run all")],
+        help_text="What becomes of occurrences that were missed while no server ran.",
+    )
+    catch_up_window = models.DurationField(null=True, blank=True, help_text="No older ones; a day if left out.")
+    overlap = models.CharField(
+        max_length=10,
+        default="allow",
+        db_default="allow",
+        choices=[("allow", "allow"), ("skip", "skip"), ("queue_one", "queue one")],
+        help_text="What happens while the occurrence before is not done.",
+    )
+    jitter = models.DurationField(null=True, blank=True, help_text="Each goes out up to so much later, by chance.")
+    starts = models.DateTimeField(null=True, blank=True)
+    ends = models.DateTimeField(null=True, blank=True)
+    max_runs = models.PositiveIntegerField(null=True, blank=True)
+    expires = models.DurationField(null=True, blank=True, help_text="How late an occurrence may still go out.")
+    retry = models.JSONField(null=True, blank=True, help_text='As in {"max_attempts": 5}; times in milliseconds.')
+    paused_by = models.CharField(max_length=150, blank=True, default="", db_default="", editable=False)
+    paused_why = models.CharField(max_length=500, blank=True, default="", db_default="", editable=False)
+    paused_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return f"{self.name}"
+
+
+class ScheduleCursorQuerySet(models.QuerySet["ScheduleCursor"]):
+    def of(self, layer: str) -> ScheduleCursorQuerySet:
+        return self.filter(layer=layer)
+
+
+class ScheduleCursor(models.Model):
+    """How far a schedule of a layer has got, as `state`, which only schedules can read."""
+
+    id = models.BigAutoField(primary_key=True)
+    layer = ExactCharField(max_length=100)
+    name = ExactCharField(max_length=200)
+    state = models.BinaryField()
+
+    objects = ScheduleCursorQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["layer", "name"], name="delayserver_cursor")]
+
+    def __str__(self) -> str:
+        return f"the cursor of {self.name} on {self.layer}"

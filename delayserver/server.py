@@ -15,6 +15,8 @@ from .layers.base import Inbox
 from .loops.base import Loop, insist
 from .loops.dispatch import Dispatch
 from .loops.intake import Intake
+from .loops.tick import Tick
+from .schedules import Timetable
 from .stores import get_stores
 from .stores.base import Store
 
@@ -49,6 +51,7 @@ class DelayServer:
         self._max_bytes, self._ready = settings.max_message_bytes, ready
         self._home = get_layer_settings(self.alias).home
         self.stores, self.layer = get_stores(self.alias), get_layer(self.alias)
+        self._timetable = Timetable() if self.alias == settings.channel_layer else None
         self._loops: list[Loop] = []
         self._stop = asyncio.Event()
 
@@ -83,11 +86,15 @@ class DelayServer:
             await self.layer.aclose()
             for store in self.stores:
                 await store.aclose()
+            if self._timetable is not None:
+                await self._timetable.aclose()
             emit(STOPPED)
 
     async def _serve(self) -> None:
         """Each store by itself: one that is away holds up no other. Ready is when the first of them is."""
         opened = asyncio.Event()
+        if self._timetable is not None:
+            await self._timetable.open()
         inboxes = self.layer.inboxes(self._channel, self._max_bytes) if self._channel else ()
         tasks = [
             asyncio.create_task(self._serve_store(store, share, opened), name=f"delayserver {store}")
@@ -112,8 +119,9 @@ class DelayServer:
         await self._until_stopped(insist("store", functools.partial(store.open, self._home)))
         if self._stop.is_set():
             return
-        dispatch = Dispatch(store, self.layer)
-        loops: list[Loop] = [dispatch, *(self._intake(inbox, store) for inbox in inboxes)]
+        tick = None if self._timetable is None else self._tick(store, self._timetable)
+        dispatch = Dispatch(store, self.layer, before=None if tick is None else tick.before_dispatch)
+        loops: list[Loop] = [dispatch, *([tick] if tick else ()), *(self._intake(inbox, store) for inbox in inboxes)]
         if len(self.stores) > 1:
             for loop in loops:
                 loop.name += f" of {store}"
@@ -127,6 +135,10 @@ class DelayServer:
                     running.create_task(loop.run(), name=f"delayserver {loop.name}")
         finally:
             await _cancel(waker, doubting)
+
+    def _tick(self, store: Store, timetable: Timetable) -> Tick:
+        """For the schedules whose messages wait in this store."""
+        return Tick(store, self.layer, timetable, lambda name: self.stores.choose(key=name) is store, self._home)
 
     def _intake(self, inbox: Inbox, store: Store) -> Loop:
         assert self._channel is not None

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
@@ -21,6 +21,7 @@ from ..conf import Fault, LayerSettings, entry_faults, get_settings, known_layer
 from ..stores import get_stores
 from ..stores.base import Store
 from .layer import application_faults, handlers_faults, layer_faults, missing_layer_faults, pool_faults
+from .schedules import fixed_faults, row_faults
 from .store import store_faults, unmade_fault
 
 SERVER = "delayserver_server"  # manage.py check --tag delayserver_server --database default
@@ -51,6 +52,14 @@ def check_layer(**_: Any) -> list[CheckMessage]:
     return [] if layer is None else _told([*layer_faults(layer), *application_faults(layer)])
 
 
+@register("delayserver")
+def check_schedules(**_: Any) -> list[CheckMessage]:
+    """Every schedule of code and settings can be kept, and none has another's name."""
+    layer = known_layer()
+    can_be_made = layer is not None and not any(".E" in fault.id for fault in layer_faults(layer))
+    return _told(fixed_faults()) if can_be_made else []
+
+
 @register("delayserver", deploy=True)
 def check_connections(**_: Any) -> list[CheckMessage]:
     """The layer has enough of them: ``manage.py check --deploy``."""
@@ -68,7 +77,7 @@ def check_server(databases: Collection[str] | None = None, **_: Any) -> list[Che
         stores = get_stores()
     except Exception as error:  # noqa: BLE001  a project's own store may raise anything
         return _told([unmade_fault(error)])
-    faults = _run(functools.partial(_doubts, stores))
+    faults = _run(functools.partial(_doubts, stores)) + _run_sync(functools.partial(row_faults, databases))
     if sys.argv[1:2] == ["migrate"]:  # which makes the tables, but runs checks before
         faults = [fault for fault in faults if fault.id != "delayserver.W011"]
     return _told(faults)
@@ -93,6 +102,11 @@ def _run(act: Callable[[], Awaitable[list[Fault]]]) -> list[Fault]:
         return async_to_sync(act)()
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(_run_and_disconnect, act).result()
+
+
+def _run_sync(act: Callable[[], list[Fault]]) -> list[Fault]:
+    """As `_run`, for what must not be called where an event loop runs."""
+    return _run(sync_to_async(act))
 
 
 def _run_and_disconnect(act: Callable[[], Awaitable[list[Fault]]]) -> list[Fault]:

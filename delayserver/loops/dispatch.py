@@ -6,6 +6,8 @@ than moving bytes. Everywhere else all is claimed. What is claimed is `deliverin
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from ..events import CHANNEL_FULL, HANDED_OVER, count, emit
 from ..layers.base import Layer
 from ..message import Claim
@@ -22,12 +24,21 @@ LOOKS = 32  # backlogs that are looked at before what is newly due has its turn
 
 
 class Dispatch(Loop):
-    """Hands over what is due in `store` on `layer`; a claim is held for `lease` milliseconds."""
+    """Hands over what is due in `store` on `layer`; a claim is held for `lease` milliseconds. `before` is done first,
+    each time.
+    """
 
     name = "dispatch"
 
-    def __init__(self, store: Store, layer: Layer, lease: int = LEASE_MS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        layer: Layer,
+        lease: int = LEASE_MS,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         super().__init__()
+        self._before = before
         self._store, self._layer, self._lease = store, layer, lease
         self._host = layer.places.index(store.place) if store.place in layer.places else None
         self._pacing = Pacing()
@@ -38,6 +49,8 @@ class Dispatch(Loop):
         await self._delivering.aclose()
 
     async def run_once(self) -> float:
+        if self._before is not None:
+            await self._before()
         now = self._store.clock.now()
         return await (self._hand_over(now) if self._format else self._claim(now))
 

@@ -27,9 +27,10 @@ from typing import Any, NamedTuple
 from ..clock import Clock
 from ..conf import LayerSettings
 from ..message import Claim, DeadLetter, Receipt, Waiting
+from .moves import MAX_BATCH as MAX_BATCH
+from .moves import Move, Moved
 from .shelf import Shelf
 
-MAX_BATCH = 500  # the most one act takes, so that no script or statement runs long
 MAX_PUT_BYTES = 524_288  # and the most content that goes with others into one put
 MAX_CLAIM_BYTES = 4_194_304  # and about the most content one claim takes, so that memory is bounded
 STORE_THREAD = "delayserver-store"  # the name of a thread in which a store waits for its server
@@ -197,6 +198,19 @@ class Store(Shelf):
     @abstractmethod
     async def refuse(self, letters: Sequence[DeadLetter]) -> None:
         """Nowhere -> dead letter."""
+
+    @abstractmethod
+    async def cursors(self, names: Collection[str] = ()) -> dict[str, bytes]:
+        """Where the schedules of these names stand, or all of them: each cursor as it was last put."""
+
+    @abstractmethod
+    async def put_occurrences(self, moves: Sequence[Move]) -> list[Moved]:
+        """As `cancel` and `put`, and moves the cursor, each in one act, if it still stands where we read it.
+
+        They are done in order, and one that is overtaken undoes no other. At most `MAX_BATCH` moves, messages to put,
+        and ids to take; the messages have no keys. `ValueError` otherwise, and nothing is done. Their content is to be
+        within `MAX_PUT_BYTES`.
+        """
 
     @abstractmethod
     async def next_due(self) -> int | None:

@@ -1,9 +1,9 @@
 """Messages in the Django database: PostgreSQL, MySQL, MariaDB, SQLite.
 
-`database_table`, `database_shelf` and `database_claims` have the transactions; here is who runs them where. ``put``,
-``cancel``, ``reschedule`` and ``get`` run on the calling thread's connection and so join the caller's transaction;
-their a-twins run in the thread that Django's own async ORM would use. A server's verbs run in one thread of the store's
-own, so that no slow view holds up dispatch; for its intake that is ``take``.
+`database_table`, `database_shelf`, `database_cursors` and `database_claims` have the transactions; here is who runs
+them where. ``put``, ``cancel``, ``reschedule`` and ``get`` run on the calling thread's connection and so join the
+caller's transaction; their a-twins run in the thread that Django's own async ORM would use. A server's verbs run in one
+thread of the store's own, so that no slow view holds up dispatch; for its intake that is ``take``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from . import database_listen
 from .base import STORE_THREAD, Named, Store, Wake
 from .database_claims import ClaimTable
 from .database_doubts import doubts_of
+from .moves import Move, Moved, refuse_moves
 from .shelf import Page, Spot, Tally, Wanted
 
 POLL_SECONDS = 0.1  # how often a server looks for earlier messages where nobody tells it
@@ -142,6 +143,13 @@ class DatabaseStore(Store):
 
     async def refuse(self, letters: Sequence[DeadLetter]) -> None:
         await self._in_thread(self._table.refuse, letters)
+
+    async def cursors(self, names: Collection[str] = ()) -> dict[str, bytes]:
+        return await self._in_thread(self._table.cursors, names)
+
+    async def put_occurrences(self, moves: Sequence[Move]) -> list[Moved]:
+        refuse_moves(moves)
+        return await self._in_thread(self._table.put_occurrences, moves)
 
     async def next_due(self) -> int | None:
         return await self._in_thread(self._next_due)

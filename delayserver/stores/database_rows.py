@@ -6,11 +6,12 @@ import contextlib
 import functools
 import hashlib
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from django.db.models import BinaryField, Case, F, When
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Length
 
 from ..errors import InvalidMessage, KeyTaken
@@ -206,3 +207,9 @@ def portions(rows: Iterable[DeadMessage]) -> Iterator[list[DeadMessage]]:
 
 def only(items: Iterable[T], held: Sequence[bool]) -> list[T]:
     return [item for item, ours in zip(items, held, strict=True) if ours]
+
+
+def each(values: Mapping[Any, Any], placeholder: str = "%s") -> RawSQL:
+    """What each of these ids gets, in one statement; Django's own `Case` takes ten times as long."""
+    parts = [part for pair in values.items() for part in pair]
+    return RawSQL(f"CASE id {f'WHEN %s THEN {placeholder} ' * len(values)}END", parts)  # noqa: S611  placeholders only

@@ -3,8 +3,8 @@
 All keys carry one hash tag, so that a Redis Cluster can hold them. The score is the claim's generation as well: a claim
 moves it to ``now + lease`` less a fraction of a millisecond that no other claim at that instant has, and what merely
 waits has none.
-A message costs one member of the sorted set and nothing else; only what was moved since it was put, or has a key,
-stands in a hash beside it.
+A message costs one member of the sorted set and nothing else; only what was moved since it was put, has a key, or is an
+occurrence stands in a hash beside it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from ..message import Claim, DeadLetter
 from ..redis_link import ChannelFormat, Script
 from ..redis_listener import Listener
 from .base import MAX_BATCH, MAX_DEAD_LETTERS, Arrival, Fate, HandedOver, Parcel
+from .redis_cursors import RedisCursors
 from .redis_members import FRACTIONS, junk_letter, letter_args, pack, put_args, score, unpack
-from .redis_shelf import BACKLOGS, MAX_ACT_BYTES, RedisShelf
+from .redis_shelf import BACKLOGS, MAX_ACT_BYTES
 from .redis_waitlist import answers, hosts_of
 from .shelf import SLOT_MS
 
@@ -38,7 +39,7 @@ CLOCK_SECONDS = 10.0  # how old a server's reading of the clock may get
 POLL_SECONDS = 0.1  # how often a server looks for earlier messages while nobody tells it
 
 
-class RedisStore(RedisShelf):
+class RedisStore(RedisCursors):
     """A store on one Redis: a host of the layer's own, or that of `url`, which may be a node of a `cluster`."""
 
     @classmethod

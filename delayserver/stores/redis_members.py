@@ -52,7 +52,7 @@ def pack(message: Waiting) -> bytes:
     """A message as its member, the same from put to finish: what changes stands beside it."""
     name, key = message.target.name.encode(), (message.key or "").encode()
     options = b""
-    if message.expires is not None or message.retry is not None:
+    if message.expires is not None or message.retry is not None or message.occurrence is not None:
         options = pack_options(replace(message, attempt=0))
     flags = GROUP * (message.target.kind == "group") | KEY * (message.key is not None) | OPTIONS * bool(options)
     parts = [pack_id(message.id), bytes([flags, len(name)]), name]

@@ -47,6 +47,7 @@ class Waitlist(Store, ABC):
         prefix = layer.config.get("prefix", "asgi")
         self._keys = Keys.of(prefix)
         self._channel = f"{{delayserver:{prefix}}}:wake"
+        self._schedules = f"{{delayserver:{prefix}}}:schedules"  # a hash: their cursors
         self._store_clock = StoreClock()
         self._fixed_clock = clock
         self.clock = clock or self._store_clock

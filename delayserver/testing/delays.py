@@ -37,18 +37,25 @@ class Delays:
         given, ``CHECK_HANDLERS`` is off: who reads what is in no routing then
     max_messages
         how many messages one `advance` handles, before it takes the rest for endless
+    schedules
+        True where the project's schedules shall run, too: from the first `advance` on
 
     Only the clock of the delay server is moved: the project's own calls of ``timezone.now()`` are not.
     """
 
     def __init__(
-        self, *, start: datetime | None = None, application: Application | None = None, max_messages: int = 10_000
+        self,
+        *,
+        start: datetime | None = None,
+        application: Application | None = None,
+        max_messages: int = 10_000,
+        schedules: bool = False,
     ) -> None:
         self.clock = FakeClock(SystemClock().now() if start is None else instant_of("start", start))
         self.application = application
         self.max_messages = max_messages
         self._store = ReadableStore(clock=self.clock)
-        self._server = SteppedServer(self.clock, self._store)
+        self._server = SteppedServer(self.clock, self._store, schedules=schedules)
         self._entered: ExitStack | None = None
 
     def __enter__(self) -> Delays:

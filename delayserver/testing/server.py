@@ -13,7 +13,9 @@ from ..layers import get_layer
 from ..loops.delivering import Delivering
 from ..loops.intake import Intake
 from ..loops.pacing import Pacing
+from ..loops.tick import Tick
 from ..message import Claim
+from ..schedules import Timetable
 from ..stores import get_stores
 from .clock import FakeClock
 from .consumers import Handlers, work
@@ -26,12 +28,16 @@ T = TypeVar("T")
 
 
 class SteppedServer:
-    """`delivered` is what it has delivered so far; `handlers` must be watched while it works."""
+    """`delivered` is what it has delivered so far; `handlers` must be watched while it works. With `schedules`,
+    those of the project run, too.
+    """
 
-    def __init__(self, clock: FakeClock, store: ReadableStore) -> None:
+    def __init__(self, clock: FakeClock, store: ReadableStore, *, schedules: bool) -> None:
         self.handlers = Handlers()
         self.delivered: list[Delivered] = []
         self._clock, self._store = clock, store
+        self._schedules = schedules
+        self._tick: Tick | None = None
         self._application: Application | None = None
         self._limit = 0
         self._number = 0  # of messages that the present `advance` has handed over
@@ -47,10 +53,12 @@ class SteppedServer:
         self._application, self._limit, self._number, self._advancing = application, limit, 0, True
         try:
             await self._settle()
+            await self._put_occurrences()
             await self._deliver_due()
             while (now := self._clock.now()) < target:
-                due = await self._store.next_due()
-                self._clock.advance((target if due is None else min(due, target)) - now)
+                stops = [await self._store.next_due(), None if self._tick is None else self._tick.wakes_at]
+                self._clock.advance(min([target, *(stop for stop in stops if stop is not None)]) - now)
+                await self._put_occurrences()
                 await self._deliver_due()
         finally:
             self._advancing = False
@@ -62,6 +70,16 @@ class SteppedServer:
         layer, stores = get_layer(settings.channel_layer), get_stores()
         intake = Intake(inbox, self._store, stores, layer, settings.channel, settings.max_message_bytes)
         while _at_once(intake.run_once()) == 0:
+            pass
+
+    async def _put_occurrences(self) -> None:
+        """What schedules have to put by now."""
+        if not self._schedules:
+            return
+        if self._tick is None:
+            layer = get_layer(get_settings().channel_layer)
+            self._tick = Tick(self._store, layer, Timetable(), lambda name: True)
+        while await self._tick.run_once() == 0:
             pass
 
     async def _deliver_due(self) -> None:

@@ -57,8 +57,12 @@ def _in_memory() -> Place:
         store._messages.clear()
         store._keys.clear()
         store._dead.clear()
+        store._cursors.clear()
 
-    return Place("memory", lambda: store, empty, lambda: [*store._messages, *store._keys, *store._dead])
+    def leftovers() -> list[str]:
+        return [*store._messages, *store._keys, *store._dead, *store._cursors]
+
+    return Place("memory", lambda: store, empty, leftovers)
 
 
 def _in_redis(url: str) -> Place:

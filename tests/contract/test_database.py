@@ -5,14 +5,17 @@ from __future__ import annotations
 import pytest
 from django.db import connections, transaction
 
+from delayserver.conf import REDIS_LAYER, LayerSettings
 from delayserver.message import Target, Waiting
 from delayserver.models import BACKLOG_GRACE_MS, HOME_GRACE_MS, SLOT_MS, DelayedMessage
 from delayserver.stores import database_claims, database_rows
 from delayserver.stores.base import MAX_CLAIM_BYTES, Store
 from delayserver.stores.database import DatabaseStore
 from delayserver.stores.database_rows import SLOTS, slot_of
+from delayserver.stores.moves import Move, Step
 
 from ..support.clock import NOW
+from .occurrences import do, everything, first, occurrence
 from .places import BODY, LEASE, Place, each, ids, in_thread, waiting
 
 
@@ -129,3 +132,59 @@ async def test_a_question_leaves_the_settings_of_a_callers_transaction_alone(pla
             return list(cursor.fetchone())
 
     assert await in_thread(asks_in_a_transaction) == ["on", "on"]
+
+
+# -- schedules -------------------------------------------------------------------------------------------------
+
+
+async def test_many_moves_take_few_statements(store: DatabaseStore) -> None:
+    names = [f"s{n}" for n in range(100)]
+    kept, changed = names[:40], names[40:]
+    await store.put_occurrences([first(occurrence(schedule=name)) for name in [*kept, *changed]])
+    moves = [
+        *(Move(name, b"1", None, take=[occurrence(schedule=name).id]) for name in kept),
+        *(Move(name, b"1", b"2", put=[occurrence(60, schedule=name)], unless="none") for name in changed),
+        *(first(occurrence(schedule=f"new {name}")) for name in names),
+    ]
+
+    def statements() -> int:
+        connection = connections[store.using]
+        connection.force_debug_cursor = True
+        try:
+            moved = store._table.put_occurrences(moves)
+            assert {one.step for one in moved} == {Step.DONE}
+            return sum("delayserver_" in query["sql"] for query in connection.queries)
+        finally:
+            connection.force_debug_cursor = False
+
+    locks = 1 if store._table.vendor == "sqlite" else 0
+    assert await in_thread(statements) - locks <= 8
+
+
+async def test_a_call_that_fails_late_leaves_nothing(store: DatabaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = occurrence()
+    await do(store, first(message))
+
+    def fail(*args: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(store._table, "_keep", fail)
+    with pytest.raises(RuntimeError):
+        await do(store, Move("nightly", b"1", b"2", put=[occurrence(60)], take=[message.id]))
+    assert await everything(store) == {message.id: message}
+    assert await store.cursors() == {"nightly": b"1"}
+
+
+async def test_an_id_that_another_layer_has_is_refused(store: DatabaseStore) -> None:
+    await DatabaseStore(LayerSettings("other", REDIS_LAYER, {}), store.using).put_occurrences([first(occurrence())])
+    with pytest.raises(ValueError, match=r"^expected an id that no other layer has, got schedule:nightly:"):
+        await do(store, first(occurrence()))
+    assert await store.cursors() == {}
+
+
+async def test_an_occurrence_goes_out_from_its_own_process(store: DatabaseStore) -> None:
+    message = occurrence(home="there")
+    await do(store, first(message))
+    assert await store.claim(NOW, 10, LEASE) == []
+    [claim] = await store.claim(NOW + HOME_GRACE_MS, 10, LEASE)
+    assert claim.message == message

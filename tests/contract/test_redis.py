@@ -8,13 +8,16 @@ import pytest
 import redis
 
 from delayserver.conf import REDIS_LAYER, LayerSettings
+from delayserver.errors import StoreUnavailable
 from delayserver.message import DeadLetter, Target, Waiting, derived_id
-from delayserver.stores.base import Named
+from delayserver.stores.base import MAX_BATCH, Named
+from delayserver.stores.moves import Move, Moved, Step
 from delayserver.stores.redis import RedisStore
 from delayserver.stores.redis_members import pack_id
 from delayserver.stores.shelf import MAX_LISTED_BYTES, Wanted
 
 from ..support.clock import NOW
+from .occurrences import do, first, occurrence
 from .places import ids, waiting
 
 
@@ -80,6 +83,46 @@ async def test_a_message_whose_bytes_differ_when_it_comes_again_is_stored_once(
         assert (receipt.id, receipt.created) == (id, True)
     assert await store.count() == 1
     assert await store.acancel([Named(id)]) == [True]
+
+
+# -- schedules -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def out_of_memory(client: redis.Redis) -> Iterator[Callable[[], object]]:
+    yield lambda: client.config_set("maxmemory", 1)
+    client.config_set("maxmemory", 0)
+
+
+async def test_a_redis_out_of_memory_makes_a_move_wholly_or_not_at_all(
+    store: RedisStore, out_of_memory: Callable[[], object], client: redis.Redis
+) -> None:
+    old, new = occurrence(), occurrence(60)
+    await do(store, first(old))
+    out_of_memory()
+    with pytest.raises(StoreUnavailable):
+        await do(store, Move("nightly", b"1", b"2", put=[new]))
+    assert (await store.cursors(), await store.count()) == ({"nightly": b"1"}, 1)
+    assert await do(store, Move("nightly", b"1", None, take=[old.id])) == Moved(Step.DONE, None, 1)
+    assert client.keys() == []
+
+
+@pytest.mark.parametrize("name", ["waiting", "moved", "schedules"])
+async def test_a_key_of_another_type_makes_no_move(store: RedisStore, client: redis.Redis, name: str) -> None:
+    key = store._keys.waiting.removesuffix("waiting") + name
+    client.set(key, "no such thing")
+    with pytest.raises(StoreUnavailable):
+        await do(store, first(occurrence()))
+    assert client.keys() == [key.encode()]
+    client.flushdb()
+
+
+async def test_what_is_found_at_one_instant_is_taken_in_acts_that_are_not_long(store: RedisStore) -> None:
+    moves = [first(occurrence(schedule=f"s{n}")) for n in range(MAX_BATCH)]
+    await store.put_occurrences(moves)
+    moves = [Move(move.schedule, b"1", None, take=[move.put[0].id], sure=True) for move in moves]
+    assert await store.put_occurrences(moves) == [Moved(Step.DONE, None, 1)] * MAX_BATCH
+    assert await store.count() == 0
 
 
 # -- bytes of other programs -----------------------------------------------------------------------------------

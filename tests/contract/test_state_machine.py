@@ -13,13 +13,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from delayserver.backoff import Retry
 from delayserver.errors import KeyTaken
-from delayserver.message import Claim, DeadLetter, OnConflict, Waiting
+from delayserver.message import Claim, DeadLetter, Occurrence, OnConflict, Waiting
 from delayserver.stores.base import Named, Store
 from delayserver.stores.memory import MemoryStore
+from delayserver.stores.moves import Move
 from delayserver.stores.shelf import Wanted
 
 from ..support.clock import NOW
-from .places import Place, each, waiting
+from .places import BODY, Place, each, waiting
 
 offsets = st.integers(-2, 12).map(lambda half: 2 * half)
 keys = st.sampled_from([None, "a", "b", "c"])
@@ -27,6 +28,8 @@ conflicts: st.SearchStrategy[OnConflict] = st.sampled_from(["keep", "replace", "
 choices = st.integers(0, 50)
 channels = st.sampled_from(["sink", "specific.x!1", "specific.x!2"])
 backlog_names = st.sampled_from(["sink", "specific.x!", "specific.x!1"])
+firings = st.tuples(st.sampled_from("st"), st.integers(0, 2)).map(lambda parts: Occurrence(parts[0], NOW + parts[1]))
+bodies = st.sampled_from([BODY, BODY + b"other"])
 wishes = st.builds(
     Wanted,
     kind=st.sampled_from([None, "channel", "group"]),
@@ -50,6 +53,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.made = 0
         self.ends: set[int] = set()
         self.messages: list[Waiting] = []
+        self.fired: dict[str, None] = {}  # the ids of all occurrences
         self.claims: list[tuple[Claim, Claim]] = []  # the model's, and the store's
 
     @initialize()
@@ -130,7 +134,59 @@ class StoreMachine(RuleBasedStateMachine):
     def named(self, which: int, key: str | None) -> Named:
         if key is not None or not self.messages:
             return Named(key=key or "none")
-        return Named(id=self.messages[which % len(self.messages)].id)
+        return Named(id=self.id(which))
+
+    def id(self, which: int) -> str:
+        known = [*(message.id for message in self.messages), *self.fired]
+        return known[which % len(known)] if known else "nobody"
+
+    # -- what schedules do --------------------------------------------------------------------------------
+
+    @rule(
+        schedule=st.sampled_from("st"),
+        stale=st.sampled_from([False, False, False, True]),
+        removed=st.booleans(),
+        put=st.lists(st.tuples(firings, offsets, channels, bodies, st.booleans(), st.booleans()), max_size=3),
+        take=st.lists(choices, max_size=3),
+        sure=st.booleans(),
+        unless=st.one_of(st.none(), firings),
+    )
+    def move(
+        self,
+        schedule: str,
+        stale: bool,
+        removed: bool,
+        put: list[tuple[Occurrence, int, str, bytes, bool, bool]],
+        take: list[int],
+        sure: bool,
+        unless: Occurrence | None,
+    ) -> None:
+        """Twice, so that the second is overtaken, unless the cursor stays where it is."""
+        stands = self.run(self.model.cursors()).get(schedule)
+        self.made += 1
+        move = Move(
+            schedule,
+            seen=b"stale" if stale else stands,
+            then=None if removed else b"%d" % self.made,
+            put=self.occurrences(put),
+            take=[self.id(which) for which in take],
+            sure=sure,
+            unless=unless and unless.id,
+        )
+        self.agree(lambda store: store.put_occurrences([move, move]))
+        self.agree(lambda store: store.cursors())
+
+    def occurrences(self, parts: list[tuple[Occurrence, int, str, bytes, bool, bool]]) -> list[Waiting]:
+        """Not of what is dead: how often one id can be that is the store's affair."""
+        dead = {letter.id for letter in self.run(self.model.dead_letters(100))}
+        made = []
+        for firing, offset, channel, body, retried, late in parts:
+            if firing.id not in dead:
+                options = {"retry": Retry() if retried else None, "expires": 1 if late else None, "body": body}
+                due = self.now + offset
+                made.append(waiting(due, id=firing.id, channel=channel, occurrence=firing, **options))
+                self.fired[firing.id] = None
+        return made
 
     # -- what servers do ----------------------------------------------------------------------------------
 
@@ -252,6 +308,7 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.agree(lambda store: store.dead_letters(100))
+            self.agree(lambda store: store.cursors())
             self.drain()
         finally:
             self.both(lambda store: store.aclose())

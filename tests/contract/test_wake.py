@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from delayserver.stores.base import Named, Store
+from delayserver.stores.moves import Move
 
 from .places import Place, each, in_thread, waiting
 
@@ -85,6 +86,12 @@ async def test_what_replaces_by_key_wakes(store: Store, other: Store, due: int) 
 async def test_a_batch_that_replaces_one_of_its_own_wakes(store: Store, other: Store, due: int) -> None:
     server = await sleeping(store, due)
     await other.aput(each("replace", [waiting(due - 500, key="k"), waiting(due, key="k")]))
+    await server
+
+
+async def test_an_occurrence_wakes(store: Store, other: Store, due: int) -> None:
+    server = await sleeping(store, due)
+    await other.put_occurrences([Move("nightly", None, b"1", put=[waiting(due, id="schedule:nightly:1")])])
     await server
 
 

@@ -12,13 +12,15 @@ import pytest
 from channels_redis.core import RedisChannelLayer
 
 from delayserver.backoff import Retry
+from delayserver.content import pack
 from delayserver.events import EXPIRED, HANDED_OVER, counts
 from delayserver.layers.base import Delivered, Delivery, Outcome
 from delayserver.layers.channels_redis import DELIVER, RedisLayer
 from delayserver.loops.dispatch import Dispatch
-from delayserver.message import at_instant
+from delayserver.message import Occurrence, Target, Waiting, at_instant
 from delayserver.redis_link import RedisLink, Script
 from delayserver.stores.base import Fate, Named, Parcel
+from delayserver.stores.moves import Move, Moved, Step
 from delayserver.stores.redis import HAND_OVER_CLAIMS, RedisStore
 from delayserver.stores.redis_shelf import MAX_ACT_BYTES
 
@@ -88,6 +90,36 @@ async def test_with_options_it_arrives_too_and_with_retry_it_stays_until_the_ack
     due = await store.next_due()
     assert due is not None
     assert due == pytest.approx(store.clock.now() + 3_600_000, abs=5_000)
+
+
+@pytest.mark.parametrize("target", ["channel", "group"])
+@pytest.mark.parametrize("retry", [None, RETRY])
+async def test_an_occurrence_arrives_and_says_which_it_is(
+    dispatch: Dispatch,
+    store: RedisStore,
+    layer: RedisLayer,
+    channel_layer: RedisChannelLayer,
+    retry: Retry | None,
+    target: str,
+) -> None:
+    await channel_layer.group_add("listeners", "sink")
+    due = store.clock.now() - 1
+    firing = Occurrence("nightly", due)
+    to = Target("channel", "sink") if target == "channel" else Target("group", "listeners")
+    body = layer.seal(pack(probe(), 100))
+    message = Waiting(firing.id, due, to, body, retry=retry, occurrence=firing)
+    held = Move("nightly", b"1", b"2", unless=firing.id)
+    assert (await store.put_occurrences([Move("nightly", None, b"1", put=[message]), held]))[1].step is Step.HELD
+    await run(dispatch)
+    await dispatch.aclose()  # a group may be slow
+    came = await channel_layer.receive("sink")
+    details = {"id": firing.id, "attempt": 1, "due": due, "scheduled_for": due, "schedule": "nightly"}
+    assert came == {**probe(), "__delay__": details}
+    assert await store.acancel([Named(firing.id)]) == [retry is not None]  # it waits for its ack
+    [moved] = await store.put_occurrences([held])
+    assert moved == Moved(Step.DONE, b"2")
+    assert await store.count() == 0
+    await channel_layer.group_discard("listeners", "sink")
 
 
 async def test_a_burst_fills_the_channel_as_room_appears_in_due_order(

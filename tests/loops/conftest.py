@@ -27,7 +27,7 @@ class FakeLayer(Layer):
     def __init__(self, clock: FakeClock) -> None:
         self.clock, self.send_ms = clock, 0
         self.sent: list[Delivery] = []
-        self.capacity = 1_000
+        self.capacity: int | None = 1_000
         self.outcomes: list[Outcome | Exception] = []
         self.fake_inbox = FakeInbox()
 
@@ -53,11 +53,14 @@ class FakeLayer(Layer):
         outcome = self.outcomes.pop(0) if self.outcomes else Delivered()
         if isinstance(outcome, Exception):
             raise outcome
-        if sum(sent.target == delivery.target for sent in self.sent) >= self.capacity:
+        if self.capacity is not None and self._number_on(delivery.target) >= self.capacity:
             outcome = Full()
         if isinstance(outcome, Delivered):
             self.sent.append(delivery)
         return outcome
+
+    def _number_on(self, target: Target) -> int:
+        return sum(sent.target == target for sent in self.sent)
 
     def inboxes(self, channel: str, max_bytes: int) -> Sequence[Inbox]:
         return [self.fake_inbox]

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 import redis
 
 STORE = "[{]delayserver:*}:"
-LASTING = [f"{STORE}{name}" for name in ("waiting", "keys", "moved", "attempts", "dead", "backlogs", "letters")]
+BESIDE = ("keys", "moved", "attempts", "backlogs")
+LASTING = [f"{STORE}{name}" for name in ("waiting", *BESIDE, "dead", "letters", "schedules")]
 
 
 def leaked_keys(client: redis.Redis, allowed: Sequence[str] = ()) -> list[str]:
@@ -23,5 +24,5 @@ def leaked_keys(client: redis.Redis, allowed: Sequence[str] = ()) -> list[str]:
 def _is_debris(name: str, names: Sequence[str]) -> bool:
     """Beside the messages lie their keys, moves and attempts: where no message is, nothing may lie beside."""
     place, _, kind = name.rpartition(":")
-    is_beside = place.startswith("{delayserver:") and kind in ("keys", "moved", "attempts", "backlogs")
+    is_beside = place.startswith("{delayserver:") and kind in BESIDE
     return is_beside and f"{place}:waiting" not in names

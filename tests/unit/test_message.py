@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 import hypothesis
+import msgpack
 import pytest
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from delayserver.errors import InvalidMessage
 from delayserver.message import (
     MAX_DELAY,
     Message,
+    Occurrence,
     Target,
     Waiting,
     derived_id,
@@ -483,18 +485,28 @@ retries = st.builds(
     expires=st.none() | st.integers(0, 1 << 50),
     retry=st.none() | retries,
     attempt=st.integers(0, 1_000),
+    occurrence=st.none() | st.builds(Occurrence, st.text(max_size=200), st.integers(0, 1 << 50)),
 )
 def test_options_are_unpacked_exactly_as_they_were_packed(
-    key: str | None, expires: int | None, retry: Retry | None, attempt: int
+    key: str | None, expires: int | None, retry: Retry | None, attempt: int, occurrence: Occurrence | None
 ) -> None:
     attempt = attempt if retry else 0  # only a message with retry counts attempts
-    message = Waiting("id", 0, Target("channel", "sink"), b"", key, expires, retry, attempt)
+    message = Waiting("id", 0, Target("channel", "sink"), b"", key, expires, retry, attempt, occurrence=occurrence)
     options = unpack_options(pack_options(message))
     assert Waiting("id", 0, Target("channel", "sink"), b"", **options) == message
 
 
 def test_a_message_without_options_costs_no_bytes_for_them() -> None:
     assert pack_options(Waiting("id", 0, Target("channel", "sink"), b"")) == b""
+
+
+def test_options_of_a_time_without_schedules_are_read() -> None:
+    blob = msgpack.packb(["k", 5, None, 2])
+    assert unpack_options(blob) == {"key": "k", "expires": 5, "retry": None, "attempt": 2}
+
+
+def test_an_occurrence_has_the_same_id_wherever_it_is_put() -> None:
+    assert Occurrence("nächtlich", 1_800_000_000_000).id == "schedule:nächtlich:1800000000000"
 
 
 # -- what a consumer sees ------------------------------------------------------------------------------------

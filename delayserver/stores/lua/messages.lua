@@ -7,7 +7,8 @@
 --   body   the content, msgpack
 -- The member of a message never changes; what does, and most messages do not have, stands beside it: `keys` maps a key to
 -- the id that holds it, `moved` an id to its score where that is not the due instant in the id, `attempts` an id to how
--- many attempts are spent. A claim's score has a fraction, which is no other claim's.
+-- many attempts are spent. A claim's score has a fraction, which is no other claim's; `moved` has it where the id tells no
+-- instant, so that such an id stands there as long as its message is here.
 -- A backlog is a range of scores far behind all others, in due order: its slot times SLOT, and the due instant. `backlogs`
 -- maps its name to its slot. `dead` has the ids of dead letters by when they died, `letters` their bytes.
 local waiting, keys, moved, attempts, dead, backlogs = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -133,7 +134,7 @@ end
 -- The waiting message of this id, its due instant, and the backlog it is in, if any.
 local function find(id)
   local score = tonumber(redis.call('HGET', moved, id) or due_of(id))
-  local member = score and find_at(id, score)
+  local member = score and score % 1 == 0 and find_at(id, score) -- with a fraction it is claimed
   if not member then return nil end
   if score < SLOT then return member, score end
   slots_by_name()
@@ -179,6 +180,11 @@ local function move(id, score)
   there[moved] = true
 end
 
+-- Whether a message whose id tells no instant is here, waiting or claimed.
+local function is_known(id)
+  return not due_of(id) and redis.call('HEXISTS', moved, id) == 1
+end
+
 -- Waiting or claimed -> gone, with all that stands beside it but its key.
 local function remove(id, member)
   redis.call('ZREM', waiting, member)
@@ -191,7 +197,7 @@ local function claim(ok, id, key, member, lease_end)
   redis.call('ZADD', waiting, lease_end, member)
   if not ok then return 0 end
   free_key(key, id)
-  forget_moved(id)
+  if due_of(id) then forget_moved(id) else move(id, lease_end) end
   return exists(attempts) and redis.call('HGET', attempts, id) or 0
 end
 
@@ -223,7 +229,10 @@ local function put(due, id, keyed, spent, member, now)
   end
   if redis.call('ZADD', waiting, 'NX', due, member) == 0 then return 1 end
   if not told then move(id, due) end
-  if spent ~= '0' then redis.call('HSET', attempts, id, spent) end
+  if spent ~= '0' then
+    redis.call('HSET', attempts, id, spent)
+    there[attempts] = true
+  end
   return 1
 end
 

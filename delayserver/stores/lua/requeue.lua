@@ -3,7 +3,7 @@ local ours, requeued = {}, {}
 for i = 3, #ARGV, 4 do
   local id, key, member = ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local there = exhume(ARGV[i])
-  if there and redis.call('ZADD', waiting, 'NX', ARGV[2], member) == 1 then -- else it was put again
+  if there and not is_known(id) and redis.call('ZADD', waiting, 'NX', ARGV[2], member) == 1 then -- else it was put again
     move(id, ARGV[2])
     if key ~= '' then redis.call('HSETNX', keys, key, id) end
     ours[member] = true

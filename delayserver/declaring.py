@@ -1,0 +1,77 @@
+"""Schedules in code: what a project writes in an app's ``schedules.py``, or above a consumer's method.
+
+Both modules are imported as ``admin.py`` is, and what they declare is known then.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, Unpack
+
+from django.utils.module_loading import autodiscover_modules
+
+from .content import Content, shown
+from .errors import InvalidSchedule
+from .occurrences import Rule
+from .recurrence import Cron, Every
+from .rules import ScheduleOptions, check_name, make_rule
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Declaration:
+    """What `schedule` was told; as a decorator, it learns the message from the method's name."""
+
+    name: str
+    options: dict[str, Any]
+    where: str
+
+    def __call__(self, method: Method) -> Method:
+        """Send what the decorated method handles: ``report_build`` handles the type ``report.build``."""
+        name = getattr(method, "__name__", None)
+        if not isinstance(name, str):
+            raise InvalidSchedule(f"expected a consumer's method to decorate, got {shown(method)}")
+        self.options["message"] = {"type": name.replace("_", "."), **(self.options.get("message") or {})}
+        return method
+
+    def rule(self) -> Rule:
+        return make_rule(self.name, self.options, "code", self.where)
+
+
+_declared: list[Declaration] = []
+
+
+def schedule(
+    name: str,
+    recurrence: Every | Cron,
+    *,
+    channel: str | None = None,
+    group: str | None = None,
+    message: Content | None = None,
+    **options: Unpack[ScheduleOptions],
+) -> Declaration:
+    """Declare a schedule: `message` goes to `channel`, or to a `group`, whenever `recurrence` says.
+
+    As a decorator of a consumer's method, without `message` or with what goes beside its type, the message is one
+    that this method handles. In an app's ``schedules.py`` or ``consumers.py`` it is found by itself. `options` are
+    `ScheduleOptions`. Raises `InvalidSchedule` for a name or recurrence that is none; everything else is told by
+    ``manage.py check``.
+    """
+    check_name(name)
+    if not isinstance(recurrence, Every | Cron):
+        raise InvalidSchedule(f"expected recurrence to be a Cron or an Every, got {shown(recurrence)}")
+    where = str(sys._getframe(1).f_globals.get("__name__", ""))
+    told: dict[str, Any] = {"recurrence": recurrence, "channel": channel, "group": group, "message": message, **options}
+    declaration = Declaration(name, told, where)
+    if declaration not in _declared:  # a module may be imported twice
+        _declared.append(declaration)
+    return declaration
+
+
+def declared() -> list[Declaration]:
+    """All that the project's apps declare."""
+    autodiscover_modules("schedules", "consumers")
+    return list(_declared)

@@ -1,0 +1,159 @@
+"""Schedules as people see and steer them: how each stands, once more now, stopped for a while and let go again.
+
+A row is stopped in its table, what is in code or settings in the store: either way every server obeys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from .conf import get_layer_settings, get_settings
+from .errors import InvalidSchedule
+from .layers import get_layer
+from .message import Occurrence, Receipt
+from .occurrences import Cursor, Pause, Rule
+from .planning import next_after
+from .schedules import Reading, Timetable
+from .stores import get_stores
+from .stores.base import Store
+from .stores.database_schedules import ScheduleRows
+from .stores.moves import Move, Step
+
+TRIES = 20  # each failure means that a server made a step meanwhile
+
+
+class Overseen(NamedTuple):
+    """How a schedule stands. Instants are milliseconds since the epoch.
+
+    `fault` says why it does not run, where it is wrong, and `clash` which other of its name was left out. `cursor` is
+    None until a server has seen it.
+    """
+
+    name: str
+    rule: Rule | None
+    fault: str | None
+    clash: str | None
+    cursor: Cursor | None
+    now: int
+
+    @property
+    def state(self) -> str:
+        """``broken``, ``disabled``, ``paused``, ``ended``, ``waiting`` for a server to see it, or ``running``."""
+        if self.rule is None:
+            return "broken"
+        if not self.rule.enabled:
+            return "disabled"
+        if self.cursor is not None and self.cursor.paused is not None:
+            return "paused"
+        if self._is_ahead:
+            return "waiting"
+        return "running" if self.next is not None else "ended"
+
+    @property
+    def _is_ahead(self) -> bool:
+        """Whether no server has seen the rule as it is."""
+        rule, cursor = self.rule, self.cursor
+        if rule is None or cursor is None:
+            return True
+        return cursor.removed is not None or cursor.rhythm != rule.rhythm or cursor.off is rule.enabled
+
+    @property
+    def last(self) -> int | None:
+        """The last occurrence that is not ahead."""
+        if self.cursor is None:
+            return None
+        newest = self.cursor.newest
+        return newest if newest is not None and newest <= self.now else self.cursor.last
+
+    @property
+    def next(self) -> int | None:
+        """The next occurrence; as it will be, where no server has seen the schedule yet."""
+        rule, cursor = self.rule, self.cursor
+        if rule is None or not rule.enabled or (cursor is not None and cursor.paused is not None):
+            return None
+        if cursor is None or self._is_ahead:
+            cursor = Cursor.begin(rule, self.now, cursor)
+        if cursor.waiting is not None:
+            return cursor.waiting
+        if rule.max_runs is not None and cursor.runs >= rule.max_runs:
+            return None
+        return next_after(rule, cursor.anchor, cursor.at)
+
+
+async def oversee(names: Collection[str] = ()) -> list[Overseen]:
+    """How the schedules of these names stand, or all there are, by name. Raises `StoreUnavailable`."""
+    reading = await Timetable().read()
+    wanted = sorted(name for name in reading.rules.keys() | reading.faults.keys() if not names or name in names)
+    cursors: dict[str, bytes] = {}
+    for store in get_stores():
+        cursors |= await store.cursors(wanted if names else ())
+    now = (await get_stores()[0].aread_clock()).now()
+    return [_overseen(name, reading, cursors.get(name), now) for name in wanted]
+
+
+def _overseen(name: str, reading: Reading, seen: bytes | None, now: int) -> Overseen:
+    cursor = None if seen is None else Cursor.unpack(seen)
+    return Overseen(name, reading.rules.get(name), reading.faults.get(name), reading.clashes.get(name), cursor, now)
+
+
+async def run_now(name: str) -> Receipt:
+    """One occurrence more, at once, whose instant is the present; the rhythm goes on as it was."""
+    rule, store = await _rule(name), get_stores().choose(key=name)
+    now = (await store.aread_clock()).now()
+    alias = get_settings().channel_layer
+    message = rule.occurrence(now, get_layer(alias).seal, get_layer_settings(alias).home)
+    message.due = now  # without jitter
+    return (await store.aput([message]))[0]
+
+
+async def pause(name: str, by: str, why: str) -> bool:
+    """Stop it, and take away what waits; True unless it was stopped already. The note is kept."""
+    rule, rows = await _rule(name), ScheduleRows()
+    if rule.source == "row":
+        return await rows.switch(name, on=False, by=by, why=why)
+
+    def paused(cursor: Cursor, now: int) -> Cursor | None:
+        if cursor.paused is not None:
+            return None
+        return Cursor.begin(rule, now, cursor)._replace(paused=Pause(by, why, now))
+
+    return await _change(rule, paused)
+
+
+async def resume(name: str) -> bool:
+    """Let it go again, from now on; True unless it was not stopped."""
+    rule, rows = await _rule(name), ScheduleRows()
+    if rule.source == "row":
+        return await rows.switch(name, on=True)
+
+    def resumed(cursor: Cursor, now: int) -> Cursor | None:
+        return None if cursor.paused is None else Cursor.begin(rule, now, cursor)._replace(paused=None)
+
+    return await _change(rule, resumed)
+
+
+async def _rule(name: str) -> Rule:
+    reading = await Timetable().read()
+    if name in reading.faults:
+        raise InvalidSchedule(f"schedule {name} cannot be kept: {reading.faults[name]}")
+    if name not in reading.rules:
+        raise InvalidSchedule(f"there is no schedule {name}")
+    return reading.rules[name]
+
+
+async def _change(rule: Rule, change: Callable[[Cursor, int], Cursor | None]) -> bool:
+    """Move the cursor as `change` says, and take away what waits; False where there is nothing to change."""
+    store: Store = get_stores().choose(key=rule.name)
+    for _ in range(TRIES):
+        now = (await store.aread_clock()).now()
+        seen = (await store.cursors([rule.name])).get(rule.name)
+        cursor = (None if seen is None else Cursor.unpack(seen)) or Cursor.begin(rule, now)
+        then = change(cursor, now)
+        if then is None:
+            return False
+        take = () if cursor.waiting is None else (Occurrence(rule.name, cursor.waiting).id,)
+        (moved,) = await store.put_occurrences([Move(rule.name, seen, then.pack(), take=take)])
+        if moved.step is Step.DONE:
+            return True
+    raise InvalidSchedule(f"schedule {rule.name} changes all the time; try again")

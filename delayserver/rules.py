@@ -1,0 +1,177 @@
+"""Plain options -> a `Rule`, wherever a schedule is from: code, settings, a row, the command line.
+
+A part that is wrong is refused with its name, what was expected, and what came.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypedDict
+
+from .backoff import Retry
+from .conf import get_settings
+from .content import shown
+from .errors import InvalidMessage, InvalidSchedule
+from .layers import get_layer
+from .message import Message, instant_of, milliseconds
+from .occurrences import CatchUp, Overlap, Rule, Source
+from .recurrence import Cron, Every
+
+MAX_NAME_LENGTH = 100
+MAX_NAME_BYTES = 170  # of an id's 200
+POLICIES = {"catch_up": ("one", "skip", "all"), "overlap": ("allow", "skip", "queue_one")}
+RHYTHM = ("every", "anchor", "cron", "tz", "dst")
+TARGET = ("channel", "group")
+
+
+class ScheduleOptions(TypedDict, total=False):
+    """How a schedule behaves beyond its rhythm and its message.
+
+    catch_up, catch_up_window
+        what becomes of occurrences that no server was there to send: the last ``"one"`` of them goes out (the
+        default), or none (``"skip"``), or ``"all"`` that are not older than the window (default: a day)
+    overlap
+        what happens while the occurrence before is in the store, waiting or without its ack: it does not matter
+        (``"allow"``, the default), this one is left out (``"skip"``), or it waits its turn and the newest counts
+        (``"queue_one"``)
+    jitter
+        each occurrence goes out up to so much later, by chance
+    starts, ends, max_runs
+        aware datetimes, and how many occurrences there will be in all
+    enabled
+        False for a schedule that does not run
+    expires
+        how long after its instant an occurrence may still go out
+    retry
+        a `Retry`, or its parts as a dict
+    """
+
+    catch_up: CatchUp
+    catch_up_window: int | timedelta
+    overlap: Overlap
+    jitter: int | timedelta
+    starts: datetime
+    ends: datetime
+    max_runs: int
+    enabled: bool
+    expires: int | timedelta
+    retry: Retry | Mapping[str, Any]
+
+
+PARTS = (*RHYTHM, *TARGET, "message", *ScheduleOptions.__annotations__)
+
+
+def make_rule(name: str, options: Mapping[str, Any], source: Source, where: str = "") -> Rule:
+    """A rule from plain options, as settings and rows have them; `InvalidSchedule` names the part that is wrong."""
+    check_name(name)
+    if unknown := options.keys() - {*PARTS, "recurrence"}:
+        got = ", ".join(shown(part) for part in sorted(map(str, unknown)))
+        raise InvalidSchedule(f"expected no parts but {', '.join(PARTS)}; got {got}")
+    try:
+        return Rule(
+            name=name,
+            recurrence=_recurrence(options),
+            source=source,
+            where=where,
+            **_message(options),
+            **_behaviour(options),
+        )
+    except InvalidMessage as error:
+        raise InvalidSchedule(str(error)) from error
+
+
+def check_name(name: object) -> None:
+    """Raise `InvalidSchedule` for what is no name of a schedule."""
+    fits = isinstance(name, str) and 0 < len(name) <= MAX_NAME_LENGTH and name.isprintable() and name == name.strip()
+    if not fits or len(str(name).encode()) > MAX_NAME_BYTES:
+        raise InvalidSchedule(
+            f"expected name to be 1 to {MAX_NAME_LENGTH} printable characters without spaces at the ends, at most"
+            f" {MAX_NAME_BYTES} bytes, got {shown(name)}"
+        )
+
+
+def _recurrence(options: Mapping[str, Any]) -> Every | Cron:
+    given = [name for name in ("recurrence", "every", "cron") if options.get(name) is not None]
+    if len(given) != 1:
+        raise InvalidSchedule(f"expected one of every and cron, got {' and '.join(given) or 'neither'}")
+    if "recurrence" in given:
+        if not isinstance(options["recurrence"], Every | Cron):
+            raise InvalidSchedule(f"expected recurrence to be a Cron or an Every, got {shown(options['recurrence'])}")
+        recurrence: Every | Cron = options["recurrence"]
+        return recurrence
+    if "cron" in given:
+        if options.get("anchor") is not None:
+            raise InvalidSchedule("expected anchor only beside every, got it beside cron")
+        return Cron(options["cron"], **{part: options[part] for part in ("tz", "dst") if options.get(part) is not None})
+    if beside := [part for part in ("tz", "dst") if options.get(part) is not None]:
+        raise InvalidSchedule(f"expected {' and '.join(beside)} only beside cron, got it beside every")
+    return Every(_interval(options["every"]), anchor=_when("anchor", options.get("anchor")))
+
+
+def _interval(every: object) -> timedelta:
+    """In settings and commands a number is seconds, for `every` alone."""
+    if isinstance(every, int | float) and not isinstance(every, bool):
+        try:
+            return timedelta(milliseconds=round(every * 1000))
+        except (OverflowError, ValueError) as error:
+            raise InvalidSchedule(f"expected every to be from 1 ms to 100 years, got {shown(every)} s") from error
+    if not isinstance(every, timedelta):
+        raise InvalidSchedule(f"expected every to be seconds or a timedelta, got {shown(every)}")
+    return every
+
+
+def _message(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Where it goes, what it sends, and how often that is tried."""
+    content, retry = options.get("message"), options.get("retry")
+    if content is None:
+        raise InvalidSchedule("expected a message, got none (or, as a decorator, no method)")
+    if isinstance(retry, Mapping):
+        retry = Retry.parse(retry)
+    channel, group = options.get("channel") or None, options.get("group") or None
+    message = Message(content=content, channel=channel, group=group, delay=0, retry=retry)
+    settings = get_settings()
+    if message.channel == settings.channel:
+        raise InvalidSchedule(f"expected a target other than {settings.channel} itself")
+    body = message.pack(settings.max_message_bytes)
+    get_layer(settings.channel_layer).check(content)
+    return {"target": message.target, "body": body, "retry": retry}
+
+
+def _behaviour(options: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, allowed in POLICIES.items():
+        if (value := options.get(name)) is not None:
+            if value not in allowed:
+                raise InvalidSchedule(f"expected {name} to be {', '.join(allowed)}, got {shown(value)}")
+            found[name] = value
+    for name in ("catch_up_window", "jitter", "expires"):
+        if options.get(name) is not None:
+            found[name] = milliseconds(name, options[name])
+    for name in ("starts", "ends"):
+        if (at := _when(name, options.get(name))) is not None:
+            found[name] = instant_of(name, at)
+    if "starts" in found and "ends" in found and found["ends"] < found["starts"]:
+        raise InvalidSchedule("expected ends not to be before starts")
+    if (runs := options.get("max_runs")) is not None:
+        if type(runs) is not int or runs < 1:
+            raise InvalidSchedule(f"expected max_runs to be a whole number, 1 or more, got {shown(runs)}")
+        found["max_runs"] = runs
+    if (enabled := options.get("enabled")) is not None:
+        if type(enabled) is not bool:
+            raise InvalidSchedule(f"expected enabled to be True or False, got {shown(enabled)}")
+        found["enabled"] = enabled
+    return found
+
+
+def _when(name: str, value: object) -> datetime | None:
+    """An aware datetime, or one in ISO 8601 with its offset."""
+    if isinstance(value, str) and len(value) <= 64:
+        with contextlib.suppress(ValueError):
+            value = datetime.fromisoformat(value)
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidSchedule(f"expected {name} to be an aware datetime, or ISO 8601 with offset, got {shown(value)}")
+    return value

@@ -1,0 +1,169 @@
+"""The rows of the model `Schedule`, as plain options: read by servers, and written by the commands."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, connections, router
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from ..conf import get_settings
+from ..errors import ConfigurationError
+from ..models import Schedule
+from .base import STORE_THREAD
+from .database_link import DatabaseLink
+
+PARTS = tuple(
+    field.name
+    for field in Schedule._meta.concrete_fields
+    if field.name not in ("id", "name", "paused_by", "paused_why", "paused_at")
+)
+READ_SECONDS = 2.0
+
+T = TypeVar("T")
+
+
+class Row(NamedTuple):
+    """One row; `fault` where its columns hold what they cannot."""
+
+    pk: int
+    name: str
+    options: Mapping[str, Any]
+    fault: str | None = None
+
+
+class ScheduleRows:
+    """All rows, from any event loop; and none where the project has no database."""
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._last: asyncio.Future[list[Row]] | None = None
+
+    async def open(self) -> None:
+        """From now on in a thread of its own, so that no slow view holds schedules up."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{STORE_THREAD}-schedules")
+
+    async def aclose(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.submit(connections.close_all)
+            thread.shutdown(wait=False)
+
+    async def read(self) -> list[Row]:
+        """All rows. Raises `TimeoutError` where the database takes long; it is asked again when it has answered."""
+        if self._thread is None:
+            return await self._run(read_rows)
+        if self._last is None or self._last.done():
+            self._last = asyncio.ensure_future(self._run(read_rows))
+            self._last.add_done_callback(_note_error)
+            await asyncio.wait([self._last], timeout=READ_SECONDS)
+        if not self._last.done():
+            raise TimeoutError(f"no answer within {READ_SECONDS:.0f} s")
+        return self._last.result()
+
+    async def switch(self, name: str, *, on: bool, by: str = "", why: str = "") -> bool:
+        """Enable or disable a row, with a note of who and why; True unless it was so already."""
+        return await self._run(functools.partial(switch, [name], on=on, by=by, why=why)) > 0
+
+    async def save(self, name: str, parts: Mapping[str, Any], *, new: bool) -> None:
+        """Make a row, or change these parts of one. Nothing is checked."""
+        await self._run(functools.partial(save, name, parts, new=new))
+
+    async def delete(self, name: str) -> bool:
+        """True if there was one."""
+        return await self._run(functools.partial(delete, name)) > 0
+
+    async def _run(self, act: Callable[[], T]) -> T:
+        if self._thread is None:
+            return await sync_to_async(act)()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, act)
+
+
+def _note_error(task: asyncio.Future[list[Row]]) -> None:
+    """Whether anybody asks for it or not."""
+    if not task.cancelled():
+        task.exception()
+
+
+def database() -> str | None:
+    """Where the rows are: beside the messages, or where the project's routers have them; None without a database."""
+    using: str = get_settings().store_options.get("using") or router.db_for_read(Schedule)
+    return None if connections[using].vendor == "unknown" else using
+
+
+def switch(names: Collection[str], *, on: bool, by: str = "", why: str = "") -> int:
+    """Enable or disable rows, with a note of who and why; how many were not so already."""
+    note: dict[str, Any] = {"paused_by": "", "paused_why": "", "paused_at": None}
+    if not on:
+        note = {"paused_by": by[:150], "paused_why": why[:500], "paused_at": timezone.now()}
+    return _named(*names).exclude(enabled=on).update(enabled=on, **note)
+
+
+def save(name: str, parts: Mapping[str, Any], *, new: bool) -> None:
+    if new:
+        Schedule.objects.using(_database()).create(name=name, **parts)
+    else:
+        _named(name).update(**parts)
+
+
+def delete(name: str) -> int:
+    return _named(name).delete()[0]
+
+
+def _named(*names: str) -> QuerySet[Schedule]:
+    return Schedule.objects.using(_database()).filter(name__in=names)
+
+
+def _database() -> str:
+    using = database()
+    if using is None:
+        raise ConfigurationError("schedules as rows need a database: see DATABASES")
+    return using
+
+
+def read_rows() -> list[Row]:
+    """Every row, in the order in which they were made; a row that cannot be read holds up no other."""
+    using = database()
+    if using is None:
+        return []
+    link = DatabaseLink(using)
+    link.tidy()
+    return link.again(_read, using)
+
+
+def _read(using: str) -> list[Row]:
+    rows = Schedule.objects.using(using).order_by("pk")
+    try:
+        return [_row(*values) for values in rows.values_list("pk", "name", *PARTS)]
+    except DatabaseError:
+        raise
+    except Exception:  # noqa: BLE001  a column holds what its type cannot: then one row after the other
+        return [_one(using, pk, name) for pk, name in rows.values_list("pk", "name")]
+
+
+def _one(using: str, pk: int, name: str) -> Row:
+    try:
+        for values in Schedule.objects.using(using).filter(pk=pk).values_list(*PARTS):
+            return _row(pk, name, *values)
+    except DatabaseError:
+        raise
+    except Exception as error:  # noqa: BLE001  see above
+        return Row(pk, name, {}, f"its columns cannot be read ({type(error).__name__}: {error})")
+    return Row(pk, name, {}, "it was deleted just now")
+
+
+def _row(pk: int, name: str, *values: object) -> Row:
+    options = {part: value for part, value in zip(PARTS, values, strict=True) if value not in (None, "")}
+    return Row(pk, name, {part: _aware(value) for part, value in options.items()})
+
+
+def _aware(value: object) -> object:
+    """Without USE_TZ a datetime is one of the project's own time zone."""
+    return timezone.make_aware(value) if isinstance(value, datetime) and timezone.is_naive(value) else value

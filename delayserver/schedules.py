@@ -103,7 +103,7 @@ def read_fixed() -> Reading:
     for declaration in declared():
         reading.add(declaration.name, declaration.where, declaration.rule)
     for name, options in get_settings().schedules.items():
-        reading.add(name, IN_SETTINGS, functools.partial(_of_settings, name, options))
+        reading.add(str(name), IN_SETTINGS, functools.partial(_of_settings, name, options))
     return reading
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..conf import Fault
+from ..conf import Fault, get_settings
+from ..content import unpack
+from ..errors import InvalidMessage
+from ..handlers import check_handler
 from ..schedules import Reading, add_rows, read_fixed
 from ..stores.database_schedules import database, read_rows
 
@@ -24,20 +27,33 @@ def row_faults(databases: Collection[str]) -> list[Fault]:
     except Exception:  # noqa: BLE001  tables may be missing, a server away: other checks tell
         return []
     reading = add_rows(fixed, rows)
-    mended = Reading(
+    of_rows = Reading(
+        rules={name: rule for name, rule in reading.rules.items() if rule.source == "row"},
         faults={name: reason for name, reason in reading.faults.items() if name not in fixed.faults},
         clashes={name: reason for name, reason in reading.clashes.items() if name not in fixed.clashes},
     )
-    return _faults(mended, "W", f"Correct the row, in the admin or with {COMMANDS} edit; or remove it.")
+    return _faults(of_rows, "W", f"Correct the row, in the admin or with {COMMANDS} edit; or remove it.")
 
 
 def _faults(reading: Reading, severity: str, hint: str) -> list[Fault]:
+    reasons = {**reading.faults, **_unhandled(reading)}
     broken = [
         Fault(f"schedule {name} cannot be kept: {reason}", hint, f"delayserver.{severity}014")
-        for name, reason in reading.faults.items()
+        for name, reason in reasons.items()
     ]
     clashing = [
         Fault(f"schedule {name}: {reason}", "Give one of the two another name.", f"delayserver.{severity}015")
         for name, reason in reading.clashes.items()
     ]
     return broken + clashing
+
+
+def _unhandled(reading: Reading) -> dict[str, str]:
+    """With ``CHECK_HANDLERS``: why no consumer would take what a schedule sends."""
+    reasons = {}
+    for name, rule in reading.rules.items() if get_settings().check_handlers else ():
+        try:
+            check_handler(rule.target, unpack(rule.body)["type"])
+        except InvalidMessage as error:
+            reasons[name] = f"{error} ({rule.where})"
+    return reasons

@@ -49,6 +49,11 @@ class Stepping:
     _instead: Plan | None = None  # of what must not overlap
     _held_until: int = 0
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was removed, and the store knows."""
+        return self.rule is None and not self.broken and self.wake is None
+
     # -- what there is to know -------------------------------------------------------------------------------
 
     def obey(self, rule: Rule | None, *, broken: bool) -> None:

@@ -128,7 +128,7 @@ class Tick(Loop):
             if rule is None and not broken and (self._has_looked or not _may_remove(seen, reading)):
                 return  # another project's, or removed
             schedule = self._schedules[name] = Stepping(name, self._layer.seal, self._home)
-        elif rule is None and not broken and schedule.wake is None:
+        elif rule is None and not broken and schedule.is_gone:
             del self._schedules[name]
             return
         elif schedule.rule is rule and (schedule.broken, schedule.seen) == (broken, seen):

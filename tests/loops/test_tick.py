@@ -252,6 +252,16 @@ async def test_removed_it_takes_what_waits_with_it(world: World) -> None:
     assert (await world.cursor("nightly")).removed is not None
 
 
+async def test_one_that_has_ended_and_is_made_anew_runs_anew(world: World) -> None:
+    world.timetable.says(rule(every=10.0, max_runs=1))
+    server = world.server()
+    assert len(await world.run(server, for_ms=MINUTE)) == 1
+    world.timetable.says()
+    await world.run(server, for_ms=5 * SECOND)
+    world.timetable.says(rule(every=10.0, max_runs=1))
+    assert len(await world.run(server, for_ms=MINUTE)) == 1
+
+
 async def test_removed_while_no_server_ran(world: World) -> None:
     world.timetable.says(rule())
     await world.run(world.server(), for_ms=SECOND)

@@ -16,8 +16,10 @@ from django.core.checks import CheckMessage, run_checks
 from pytest_django import Settings
 from redis.exceptions import NoPermissionError
 
+from delayserver import Cron, schedule
 from delayserver.conf import IN_MEMORY_LAYER, PUBSUB_LAYER, REDIS_LAYER, Fault
 from delayserver.embedded import embedded
+from delayserver.models import Schedule
 from delayserver.redis_link import RedisLink
 from delayserver.stores.database import DatabaseStore
 from delayserver.stores.memory import MemoryStore
@@ -506,3 +508,69 @@ def test_a_redis_that_is_away_is_told_in_one_line() -> None:
     assert doubts(INFO=OSError("no route\nto host")) == {
         "W010": "redis://fake:6379 does not answer (OSError: no route)."
     }
+
+
+# -- schedules -----------------------------------------------------------------------------------------------
+
+SINK = {"every": 5, "channel": "reports", "message": {"type": "report.build"}}
+
+
+def test_a_schedule_in_settings_that_cannot_be_kept(settings: Settings) -> None:
+    layer(settings, REDIS)
+    settings.DELAYSERVER = {"SCHEDULES": {"good": SINK, "nightly": {**SINK, "every": None, "cron": "0 25 * * *"}}}
+    error = only("E014")
+    assert "schedule nightly cannot be kept: " in error.msg and "hour" in error.msg
+
+
+def test_schedules_that_are_no_dict(settings: Settings) -> None:
+    layer(settings, REDIS)
+    settings.DELAYSERVER = {"SCHEDULES": ["nightly"]}
+    assert "a dict of schedules by name" in only("E003").msg
+
+
+def test_two_schedules_of_one_name(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer(settings, REDIS)
+    monkeypatch.setattr("delayserver.declaring._declared", [])
+    schedule("nightly", Cron("0 3 * * *"), channel="reports", message={"type": "report.build"})
+    settings.DELAYSERVER = {"SCHEDULES": {"nightly": SINK}}
+    error = only("E015")
+    assert __name__ in error.msg and "DELAYSERVER['SCHEDULES']" in error.msg
+
+
+def test_with_check_handlers_a_schedule_needs_one(settings: Settings, project: Project) -> None:
+    layer(settings, REDIS)
+    project.serve(ROUTER)
+    settings.DELAYSERVER = {
+        "CHECK_HANDLERS": True,
+        "SCHEDULES": {"good": SINK, "bad": {**SINK, "message": {"type": "report.bild"}}},
+    }
+    error = only("E014")
+    assert "schedule bad cannot be kept" in error.msg and "report.bild" in error.msg
+
+
+@pytest.mark.django_db
+def test_rows_that_cannot_be_kept_or_have_another_s_name(settings: Settings, project: Project) -> None:
+    layer(settings, IN_MEMORY)
+    project.serve(embedded(ROUTER))
+    settings.DELAYSERVER = {"STORE": "memory", "SCHEDULES": {"nightly": SINK}}
+    Schedule.objects.create(name="nightly", cron="0 3 * * *", channel="reports", message={"type": "x"})
+    Schedule.objects.create(name="bad", cron="0 25 * * *", channel="reports", message={"type": "x"})
+    assert told() == {}
+    found = told(databases=["default"])
+    assert set(found) == {"W014", "W015"}
+    assert "schedule bad cannot be kept: " in found["W014"].msg and "row " in found["W014"].msg
+    assert "schedule nightly: it is in DELAYSERVER['SCHEDULES']" in found["W015"].msg
+
+
+def test_rows_that_cannot_be_asked_have_no_faults(
+    settings: Settings, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer(settings, IN_MEMORY)
+    project.serve(embedded(ROUTER))
+    settings.DELAYSERVER = {"STORE": "memory"}
+
+    def away() -> None:
+        raise ConnectionError("away")
+
+    monkeypatch.setattr("delayserver.checks.schedules.read_rows", away)
+    assert told(databases=["default"]) == {}

@@ -13,7 +13,7 @@ from .errors import InvalidSchedule
 from .layers import get_layer
 from .message import Occurrence, Receipt
 from .occurrences import Cursor, Pause, Rule
-from .planning import next_after
+from .planning import next_after, taken_back
 from .schedules import Reading, Timetable
 from .stores import get_stores
 from .stores.base import Store
@@ -116,7 +116,7 @@ async def pause(name: str, by: str, why: str) -> bool:
     def paused(cursor: Cursor, now: int) -> Cursor | None:
         if cursor.paused is not None:
             return None
-        return Cursor.begin(rule, now, cursor)._replace(paused=Pause(by, why, now))
+        return taken_back(cursor)._replace(paused=Pause(by, why, now))
 
     return await _change(rule, paused)
 
@@ -128,7 +128,7 @@ async def resume(name: str) -> bool:
         return await rows.switch(name, on=True)
 
     def resumed(cursor: Cursor, now: int) -> Cursor | None:
-        return None if cursor.paused is None else Cursor.begin(rule, now, cursor)._replace(paused=None)
+        return None if cursor.paused is None else cursor._replace(paused=None, at=now, anchor=now)
 
     return await _change(rule, resumed)
 

@@ -11,12 +11,10 @@ from ..handlers import check_handler
 from ..schedules import Reading, add_rows, read_fixed
 from ..stores.database_schedules import database, read_rows
 
-COMMANDS = "manage.py delays schedules"
-
 
 def fixed_faults() -> list[Fault]:
     """Of code and settings."""
-    return _faults(read_fixed(), "E", "Correct it where it is declared.")
+    return _faults(read_fixed(), "delayserver.E014", "delayserver.E015", "Correct it where it is declared.")
 
 
 def row_faults(databases: Collection[str]) -> list[Fault]:
@@ -32,17 +30,15 @@ def row_faults(databases: Collection[str]) -> list[Fault]:
         faults={name: reason for name, reason in reading.faults.items() if name not in fixed.faults},
         clashes={name: reason for name, reason in reading.clashes.items() if name not in fixed.clashes},
     )
-    return _faults(of_rows, "W", f"Correct the row, in the admin or with {COMMANDS} edit; or remove it.")
+    hint = "Correct the row, in the admin or with manage.py delays schedules edit; or remove it."
+    return _faults(of_rows, "delayserver.W014", "delayserver.W015", hint)
 
 
-def _faults(reading: Reading, severity: str, hint: str) -> list[Fault]:
+def _faults(reading: Reading, broken_id: str, clash_id: str, hint: str) -> list[Fault]:
     reasons = {**reading.faults, **_unhandled(reading)}
-    broken = [
-        Fault(f"schedule {name} cannot be kept: {reason}", hint, f"delayserver.{severity}014")
-        for name, reason in reasons.items()
-    ]
+    broken = [Fault(f"schedule {name} cannot be kept: {reason}", hint, broken_id) for name, reason in reasons.items()]
     clashing = [
-        Fault(f"schedule {name}: {reason}", "Give one of the two another name.", f"delayserver.{severity}015")
+        Fault(f"schedule {name}: {reason}", "Give one of the two another name.", clash_id)
         for name, reason in reading.clashes.items()
     ]
     return broken + clashing

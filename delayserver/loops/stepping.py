@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..message import Occurrence
 from ..occurrences import Cursor, Rule
-from ..planning import Plan, Skipped, gone_out, held, plan, taken_back, wake_at
+from ..planning import Plan, Skipped, gone_out, held, next_after, plan, taken_back, wake_at
 from ..stores.moves import Move, Moved, Step
 
 HELD_MS = 500  # when to ask again whether the occurrence before is done
@@ -95,7 +95,7 @@ class Stepping:
         elif cursor.removed is not None:
             self.wake = cursor.removed + REVIVE_MS
         elif not _goes_by(self.rule, cursor):
-            self.wake = None if cursor.waiting is None else cursor.waiting + PATIENCE_MS
+            self.wake = _left_alone_by(self.rule, cursor)
         else:
             wake = wake_at(self.rule, cursor)
             self.wake = None if wake is None else max(wake, self._held_until)
@@ -190,3 +190,11 @@ def _begins(rule: Rule, cursor: Cursor) -> bool:
 
 def _goes_by(rule: Rule, cursor: Cursor) -> bool:
     return not _begins(rule, cursor) and cursor.message == rule.message
+
+
+def _left_alone_by(rule: Rule, cursor: Cursor) -> int | None:
+    """When we take a schedule over that goes by another server's rule, should it not go on by itself."""
+    if cursor.off or cursor.paused is not None:
+        return None
+    due = cursor.waiting if cursor.waiting is not None else next_after(rule, cursor.anchor, cursor.at)
+    return None if due is None else due + PATIENCE_MS

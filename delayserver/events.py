@@ -67,7 +67,10 @@ SCHEDULE_CLASH = Event(
     "schedule_clash", logging.WARNING, "schedule {name}: the name is used twice: {reason}", seconds=60
 )
 SCHEDULES_UNREAD = Event(
-    "schedules_unread", logging.WARNING, "the rows of schedules cannot be read ({error}); as before", seconds=60
+    "schedules_unread",
+    logging.WARNING,
+    "the rows of schedules cannot be read ({error}); what is known goes on. Their table comes with manage.py migrate",
+    seconds=600,
 )
 OCCURRENCES_MISSED = Event(
     "occurrences_missed",

@@ -163,7 +163,7 @@ class StoreMachine(RuleBasedStateMachine):
     ) -> None:
         """Twice, so that the second is overtaken, unless the cursor stays where it is."""
         stands = self.run(self.model.cursors()).get(schedule)
-        self.made += 1
+        self.made += 1 + len(put)
         move = Move(
             schedule,
             seen=b"stale" if stale else stands,

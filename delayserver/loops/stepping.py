@@ -16,7 +16,7 @@ from ..stores.moves import Move, Moved, Step
 
 HELD_MS = 500  # when to ask again whether the occurrence before is done
 REVIVE_MS = 30_000  # who still has a rule that another server has removed goes on with it then
-PATIENCE_MS = 60_000  # so long a schedule may be overdue by another server's rule, before it goes by ours
+PATIENCE_MS = 10_000  # so long a schedule may be overdue by another server's rule, before it goes by ours
 
 
 class Proposal(NamedTuple):

@@ -15,6 +15,23 @@ How a message travels, and so the order in which to read:
 `embedded`             the same, and workers too, inside one ASGI process
 =====================  ====================================================================
 
+How a message comes again and again:
+
+==============================  ==============================================================
+`recurrence`                    at which instants: `Every` and `Cron`
+`crontab`, `zones`, `reading`   an expression's fields, its clock, and what it says in English
+`occurrences`                   a schedule's rule, and its cursor: how far it has come
+`planning`                      what comes next, and what is left out, as a pure function
+`rules`                         a schedule's options, checked
+`declaring`                     schedules in code
+`stores.database_schedules`     schedules as rows
+`schedules`                     all there are, and which of them are wrong
+`loops.tick`                    puts the next occurrences, and moves the cursors past them
+`loops.stepping`                one schedule: its next step, and what the store made of it
+`stores.moves`                  such a step, as stores make it in one act
+`overseeing`                    what a person sees of them, and stops
+==============================  ==============================================================
+
 Beside the way: `errors`, `clock`, `backoff` (`Retry`), `events` (every line of the log), `conf` (every setting),
 `handlers` (who would handle a message), `checks` (what is told before anything runs), `stores.shelves` (what people
 see), `testing` (what a project's tests use), `redis_hosts`, `redis_connections`, `redis_link`, `redis_listener` (the

@@ -82,6 +82,11 @@ OCCURRENCES_TOO_OLD = Event(
     logging.WARNING,
     "schedule {name}: {number} missed, and longer ago than its catch_up_window, from {first} to {last}",
 )
+OCCURRENCES_EXPIRED = Event(
+    "occurrences_expired",
+    logging.WARNING,
+    "schedule {name}: {number} missed, and expired by now, from {first} to {last}",
+)
 OCCURRENCES_OVERLAPPED = Event(
     "occurrences_overlapped",
     logging.WARNING,

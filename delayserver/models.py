@@ -139,7 +139,7 @@ class DeadMessage(models.Model):
 class Schedule(models.Model):
     """A schedule that is kept as a row: edited in the admin, by commands, by the ORM or by SQL.
 
-    Its parts are those of `delayserver.schedules.schedule`.
+    Its parts are those of `delayserver.schedule`.
     Every column that may be left out has a default in the database, too.
     """
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import islice, takewhile
 from typing import NamedTuple
 
-from .events import OCCURRENCES_MISSED, OCCURRENCES_OVERLAPPED, OCCURRENCES_TOO_OLD, Event
+from .events import OCCURRENCES_EXPIRED, OCCURRENCES_MISSED, OCCURRENCES_OVERLAPPED, OCCURRENCES_TOO_OLD, Event
 from .occurrences import Cursor, Rule
 from .recurrence import Every
 
@@ -77,6 +77,9 @@ def plan(rule: Rule, cursor: Cursor, since: int, now: int) -> Plan:
     if rule.overlap != "allow" and len(put) > 1:
         skipped.append(_skip(OCCURRENCES_OVERLAPPED, put[:-1]))
         put = put[-1:]
+    if rule.expires is not None and (expired := [one for one in put if rule.due(one) + rule.expires < now]):
+        put = [one for one in put if one not in expired]
+        skipped.append(_skip(OCCURRENCES_EXPIRED, expired))
     at = come[-1] if come else cursor.at
     waiting = None
     if rule.overlap == "allow" and more is None and (ahead := next_after(rule, cursor.anchor, at)) is not None:

@@ -42,7 +42,8 @@ class Every:
     interval
         whole milliseconds, from 1 ms to 100 years
     anchor
-        an aware datetime, taken down to the whole millisecond; None counts from 1970, UTC
+        an aware datetime, taken down to the whole millisecond; None counts from 1970, UTC, and in a schedule from when
+        that began
     """
 
     interval: timedelta

@@ -43,7 +43,7 @@ class ScheduleOptions(TypedDict, total=False):
     enabled
         False for a schedule that does not run
     expires
-        how long after its instant an occurrence may still go out
+        how long after it was due, its jitter included, an occurrence may still go out
     retry
         a `Retry`, or its parts as a dict
     """

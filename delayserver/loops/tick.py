@@ -134,7 +134,7 @@ class Tick(Loop):
         elif schedule.rule is rule and (schedule.broken, schedule.seen) == (broken, seen):
             return
         schedule.obey(rule, broken=broken)
-        if schedule.adopt(seen, now) and rule is not None:
+        if schedule.adopt(seen, now) and rule is not None and rule.enabled:
             emit(SCHEDULE_STARTED, name=name, recurrence=rule.recurrence)
         self._note(schedule)
 

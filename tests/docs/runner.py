@@ -7,6 +7,7 @@ What is done with a block depends on its language, and on the words of the comme
     sh                      each line is a command, found in `COMMANDS`
     python                  run after everything else on the page, all of a page's blocks in one namespace
     python   settings       a part of settings.py: loaded, and checked as ``manage.py check`` does
+    python   elsewhere      another library's: compiled, not run
     python   channels1      as python, with the one name of Channels 1 that it imports
     json                    loads
     ini      unit=NAME      a systemd unit; its ExecStart is a command that we have
@@ -286,6 +287,7 @@ ACTS: dict[str, Callable[[PageRun, Block], None]] = {
     "sh": PageRun.sh,
     "python": PageRun.python,
     "python settings": PageRun.settings,
+    "python elsewhere": PageRun.python,
     "json": PageRun.json,
     "ini": PageRun.ini,
     "html": PageRun.html,

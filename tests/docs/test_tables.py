@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 from django.core.management import load_command_class
 
-from delayserver import conf, errors, events, message
+from delayserver import conf, errors, events, message, rules
 from delayserver.clock import SystemClock
 from delayserver.message import parse
+from delayserver.recurrence import Cron
 
 from .blocks import ROOT, table_rows
 
 DOCS = ROOT / "docs"
 COMMAND = DOCS / "reference/command.md"
+SCHEDULES = DOCS / "reference/schedules.md"
 SETTINGS, WIRE, LOGGING = DOCS / "reference/settings.md", DOCS / "reference/wire.md", DOCS / "how-to/logging.md"
 
 GOOD: dict[str, Any] = {"channel": "sink", "content": {"type": "probe"}, "delay": 1000}
@@ -46,6 +48,17 @@ def test_the_examples_of_refusals_are_refused_for_what_differs_from_a_good_one()
 def test_the_wire_page_has_every_key() -> None:
     named = {row[0].strip("`") for row in table_rows(WIRE, "## Every key")}
     assert named == message._WIRE_KEYS
+
+
+def test_the_schedules_page_has_every_part() -> None:
+    assert [row[0].strip("`") for row in table_rows(SCHEDULES, "## Every part")] == list(rules.PARTS)
+
+
+@pytest.mark.parametrize(("expression", "reason"), table_rows(SCHEDULES, "## What is refused"))
+def test_each_refused_expression_gives_the_reason_that_the_page_gives(expression: str, reason: str) -> None:
+    with pytest.raises(errors.InvalidSchedule) as refused:
+        Cron(expression.strip("`"))
+    assert str(refused.value) == reason.strip("`")
 
 
 def test_the_settings_page_has_every_name_with_its_default() -> None:
@@ -76,7 +89,7 @@ def test_every_check_is_provoked_by_a_test() -> None:
 def test_the_logging_page_has_every_event_with_its_level_and_sentence() -> None:
     rows = {tuple(cell.strip("`") for cell in row[:3]) for row in table_rows(LOGGING, "## Every line")}
     told = [event for event in vars(events).values() if isinstance(event, events.Event)]
-    counted = {"taken_in", "handed_over"}  # for metrics only: too many for a log
+    counted = {"taken_in", "handed_over", "occurrence_put"}  # for metrics only: too many for a log
     assert rows == {
         (event.name, logging.getLevelName(event.level), event.sentence) for event in told if event.name not in counted
     }
@@ -118,9 +131,9 @@ def flags(parser: argparse.ArgumentParser) -> set[str]:
 
 def test_the_python_page_draws_the_tree_of_errors() -> None:
     page = (DOCS / "reference/python.md").read_text()
-    drawn = re.findall(r"^\W*(\w+)", page[page.index("DelayServerError\n├") :], re.MULTILINE)[:6]
+    drawn = re.findall(r"^\W*(\w+)", page[page.index("DelayServerError\n├") :], re.MULTILINE)
     tree = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__]
-    assert drawn == [kind.__name__ for kind in tree]
+    assert drawn[: len(tree)] == [kind.__name__ for kind in tree]
 
 
 @pytest.mark.parametrize("page", ["docs/promises.md", "CONTRIBUTING.md"])

@@ -134,7 +134,7 @@ async def test_a_week_between_two_although_there_is_a_restart_each_day(world: Wo
 @pytest.mark.usefixtures("calm")
 @pytest.mark.parametrize(("catch_up", "late"), [("one", True), ("all", True), ("skip", False)])
 async def test_a_week_between_two_and_no_server_at_night(world: World, catch_up: str, late: bool) -> None:
-    """It begins in the morning, so each falls on the moment at which the night ends; one anchored at night is missed."""
+    """One begins in the morning, so each falls on the end of a night; one that is anchored at night is missed."""
     weekly = rule(every=timedelta(days=7), catch_up=catch_up)
     nightly = rule("night", cron="0 3 * * 1", catch_up=catch_up, catch_up_window=timedelta(days=1))
     for _ in range(60):

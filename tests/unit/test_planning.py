@@ -106,6 +106,14 @@ def test_no_older_ones_than_the_window() -> None:
     assert skipped == [(OCCURRENCES_TOO_OLD.name, 3)]
 
 
+def test_what_has_expired_is_not_caught_up() -> None:
+    one, now = rule(catch_up="all", expires=HOUR // 2), NOON + 3 * HOUR + HOUR // 4
+    cursor, put, skipped = through(one, begun(one), now, now)
+    assert put == [NOON + 3 * HOUR, NOON + 4 * HOUR]
+    assert skipped == [("occurrences_expired", 2)]
+    assert (cursor.runs, cursor.skipped) == (2, 2)
+
+
 @pytest.mark.parametrize("policy", ["one", "skip", "all"])
 def test_a_long_outage_goes_in_steps(policy: Any) -> None:
     one = rule(recurrence=Every(HOUR // 3600 * _MS), catch_up=policy, catch_up_window=10 * HOUR)

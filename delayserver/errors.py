@@ -24,7 +24,11 @@ class InvalidMessage(DelayServerError, ValueError):
 
 
 class InvalidSchedule(DelayServerError, ValueError):
-    """A schedule that cannot be kept."""
+    """A schedule that cannot be kept; `part` names what is at fault, where that is one part."""
+
+    def __init__(self, sentence: str, part: str | None = None) -> None:
+        super().__init__(sentence)
+        self.part = part
 
 
 class KeyTaken(DelayServerError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import msgpack
@@ -45,7 +45,7 @@ class Rule:
     expires: int | None = None
     retry: Retry | None = None
     source: Source = "code"
-    where: str = field(default="", compare=False)  # what a person is told
+    where: str = ""  # what a person is told
 
     @property
     def rhythm(self) -> bytes:
@@ -151,6 +151,10 @@ class Cursor(NamedTuple):
             return cursor._replace(paused=cursor.paused and Pause(*cursor.paused))
         except Exception:  # noqa: BLE001  anyone can write anything into a store
             return None
+
+    def ran(self, now: int) -> int:
+        """How many occurrences there were; `runs` counts the one that is ahead, too."""
+        return self.runs - (self.waiting is not None and self.waiting > now)
 
     @property
     def newest(self) -> int | None:

@@ -5,11 +5,12 @@ A row is stopped in its table, what is in code or settings in the store: either 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from .conf import get_layer_settings, get_settings
-from .errors import InvalidSchedule
+from .errors import InvalidSchedule, StoreUnavailable
 from .layers import get_layer
 from .message import Occurrence, Receipt
 from .occurrences import Cursor, Pause, Rule
@@ -67,6 +68,11 @@ class Overseen(NamedTuple):
         return newest if newest is not None and newest <= self.now else self.cursor.last
 
     @property
+    def runs(self) -> int:
+        """How many occurrences there were until now."""
+        return 0 if self.cursor is None else self.cursor.ran(self.now)
+
+    @property
     def next(self) -> int | None:
         """The next occurrence; as it will be, where no server has seen the schedule yet."""
         rule, cursor = self.rule, self.cursor
@@ -81,9 +87,12 @@ class Overseen(NamedTuple):
         return next_after(rule, cursor.anchor, cursor.at)
 
 
-async def oversee(names: Collection[str] = ()) -> list[Overseen]:
-    """How the schedules of these names stand, or all there are, by name. Raises `StoreUnavailable`."""
-    reading = await Timetable().read()
+async def oversee(names: Collection[str] = (), reading: Reading | None = None) -> list[Overseen]:
+    """How the schedules of these names stand, or all there are, by name; or those of a reading made before.
+
+    Raises `StoreUnavailable`.
+    """
+    reading = reading or await Timetable().read()
     wanted = sorted(name for name in reading.rules.keys() | reading.faults.keys() if not names or name in names)
     cursors: dict[str, bytes] = {}
     for store in get_stores():
@@ -99,7 +108,12 @@ def _overseen(name: str, reading: Reading, seen: bytes | None, now: int) -> Over
 
 async def run_now(name: str) -> Receipt:
     """One occurrence more, at once, whose instant is the present; the rhythm goes on as it was."""
-    rule, store = await _rule(name), get_stores().choose(key=name)
+    return await run_rule_now(await _rule(name))
+
+
+async def run_rule_now(rule: Rule) -> Receipt:
+    """As `run_now`, of a rule that is at hand."""
+    store = get_stores().choose(key=rule.name)
     now = (await store.aread_clock()).now()
     alias = get_settings().channel_layer
     message = rule.occurrence(now, get_layer(alias).seal, get_layer_settings(alias).home)
@@ -118,19 +132,33 @@ async def pause(name: str, by: str, why: str) -> bool:
             return None
         return taken_back(cursor)._replace(paused=Pause(by, why, now))
 
-    return await _change(rule, paused)
+    return await _change(rule.name, paused, Cursor.begin(rule, 0))
 
 
 async def resume(name: str) -> bool:
     """Let it go again, from now on; True unless it was not stopped."""
     rule, rows = await _rule(name), ScheduleRows()
-    if rule.source == "row":
-        return await rows.switch(name, on=True)
+    switched = rule.source == "row" and await rows.switch(name, on=True)
 
     def resumed(cursor: Cursor, now: int) -> Cursor | None:
         return None if cursor.paused is None else cursor._replace(paused=None, at=now, anchor=now)
 
-    return await _change(rule, resumed)
+    return await _change(rule.name, resumed, Cursor.begin(rule, 0)) or switched  # a row may have been in code before
+
+
+async def remove(name: str) -> bool:
+    """A row -> gone, and with it what waits; True if there was one."""
+    if not await ScheduleRows().delete(name):
+        return False
+
+    def removed(cursor: Cursor, now: int) -> Cursor | None:
+        return None if cursor.removed is not None else taken_back(cursor)._replace(removed=now)
+
+    reading = await Timetable().read()
+    if name not in reading.rules.keys() | reading.faults.keys():  # else code or settings have it, too
+        with contextlib.suppress(StoreUnavailable):  # a server does it when it sees that the row is gone
+            await _change(name, removed)
+    return True
 
 
 async def _rule(name: str) -> Rule:
@@ -142,18 +170,20 @@ async def _rule(name: str) -> Rule:
     return reading.rules[name]
 
 
-async def _change(rule: Rule, change: Callable[[Cursor, int], Cursor | None]) -> bool:
-    """Move the cursor as `change` says, and take away what waits; False where there is nothing to change."""
-    store: Store = get_stores().choose(key=rule.name)
+async def _change(name: str, change: Callable[[Cursor, int], Cursor | None], begun: Cursor | None = None) -> bool:
+    """Move the cursor as `change` says, and take away what waits; False where there is nothing to change.
+
+    `begun` is the cursor where no server has made one yet.
+    """
+    store: Store = get_stores().choose(key=name)
     for _ in range(TRIES):
         now = (await store.aread_clock()).now()
-        seen = (await store.cursors([rule.name])).get(rule.name)
-        cursor = (None if seen is None else Cursor.unpack(seen)) or Cursor.begin(rule, now)
-        then = change(cursor, now)
-        if then is None:
+        seen = (await store.cursors([name])).get(name)
+        cursor = (None if seen is None else Cursor.unpack(seen)) or begun
+        if cursor is None or (then := change(cursor, now)) is None:
             return False
-        take = () if cursor.waiting is None else (Occurrence(rule.name, cursor.waiting).id,)
-        (moved,) = await store.put_occurrences([Move(rule.name, seen, then.pack(), take=take)])
+        take = () if cursor.waiting is None else (Occurrence(name, cursor.waiting).id,)
+        (moved,) = await store.put_occurrences([Move(name, seen, then.pack(), take=take)])
         if moved.step is Step.DONE:
             return True
-    raise InvalidSchedule(f"schedule {rule.name} changes all the time; try again")
+    raise StoreUnavailable(f"schedule {name} changes all the time; try again")

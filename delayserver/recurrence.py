@@ -61,6 +61,8 @@ class Every:
                 f"expected interval to be whole milliseconds, from 1 ms to 100 years, got {shown(self.interval)}"
             )
         anchor = 0 if self.anchor is None else _ms("anchor", self.anchor)
+        if not _EARLIEST <= anchor < _LATEST:
+            raise InvalidSchedule(f"expected anchor to be from 1900 to 8999, got {shown(self.anchor)}", "anchor")
         if self.anchor is not None:
             object.__setattr__(self, "anchor", _EPOCH + anchor * _MS)
         object.__setattr__(self, "_interval", self.interval // _MS)
@@ -110,7 +112,7 @@ class Cron:
 
     def __init__(self, expression: str, tz: str | ZoneInfo = "UTC", dst: str = "debian") -> None:
         if not isinstance(dst, str) or dst not in DST_POLICIES:
-            raise InvalidSchedule(f'expected dst to be "debian" or "wall", got {shown(dst)}')
+            raise InvalidSchedule(f'expected dst to be "debian" or "wall", got {shown(dst)}', "dst")
         expression = tidy(expression)
         plan = _plan(expression)
         zone = zone_of(tz)
@@ -273,5 +275,5 @@ def _next_day(calendar: Any, day: int) -> int:
 def _ms(name: str, instant: object) -> int:
     """An aware datetime in milliseconds since the epoch, taken down."""
     if not isinstance(instant, datetime) or instant.utcoffset() is None:
-        raise InvalidSchedule(f"expected {name} to be an aware datetime, got {shown(instant)}")
+        raise InvalidSchedule(f"expected {name} to be an aware datetime, got {shown(instant)}", name)
     return (instant - _EPOCH) // _MS

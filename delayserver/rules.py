@@ -6,7 +6,7 @@ A part that is wrong is refused with its name, what was expected, and what came.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
@@ -15,12 +15,13 @@ from .conf import get_settings
 from .content import shown
 from .errors import InvalidMessage, InvalidSchedule
 from .layers import get_layer
-from .message import Message, instant_of, milliseconds
+from .message import Message, Target, instant_of, milliseconds
 from .occurrences import CatchUp, Overlap, Rule, Source
 from .recurrence import Cron, Every
 
 MAX_NAME_LENGTH = 100
 MAX_NAME_BYTES = 170  # of an id's 200
+MAX_YEAR = 8_000  # what comes after can be reckoned with
 POLICIES = {"catch_up": ("one", "skip", "all"), "overlap": ("allow", "skip", "queue_one")}
 RHYTHM = ("every", "anchor", "cron", "tz", "dst")
 TARGET = ("channel", "group")
@@ -88,14 +89,27 @@ def check_name(name: object) -> None:
     if not fits or len(str(name).encode()) > MAX_NAME_BYTES:
         raise InvalidSchedule(
             f"expected name to be 1 to {MAX_NAME_LENGTH} printable characters without spaces at the ends, at most"
-            f" {MAX_NAME_BYTES} bytes, got {shown(name)}"
+            f" {MAX_NAME_BYTES} bytes, got {shown(name)}",
+            "name",
         )
+
+
+@contextlib.contextmanager
+def _about(part: str) -> Iterator[None]:
+    """What is refused here is this part, unless the refusal names another."""
+    try:
+        yield
+    except InvalidMessage as error:
+        raise InvalidSchedule(str(error), part) from error
+    except InvalidSchedule as error:
+        error.part = error.part or part
+        raise
 
 
 def _recurrence(options: Mapping[str, Any]) -> Every | Cron:
     given = [name for name in ("recurrence", "every", "cron") if options.get(name) is not None]
     if len(given) != 1:
-        raise InvalidSchedule(f"expected one of every and cron, got {' and '.join(given) or 'neither'}")
+        raise InvalidSchedule(f"expected one of every and cron, got {' and '.join(given) or 'neither'}", "cron")
     if "recurrence" in given:
         if not isinstance(options["recurrence"], Every | Cron):
             raise InvalidSchedule(f"expected recurrence to be a Cron or an Every, got {shown(options['recurrence'])}")
@@ -103,11 +117,15 @@ def _recurrence(options: Mapping[str, Any]) -> Every | Cron:
         return recurrence
     if "cron" in given:
         if options.get("anchor") is not None:
-            raise InvalidSchedule("expected anchor only beside every, got it beside cron")
-        return Cron(options["cron"], **{part: options[part] for part in ("tz", "dst") if options.get(part) is not None})
+            raise InvalidSchedule("expected anchor only beside every, got it beside cron", "anchor")
+        with _about("cron"):
+            return Cron(
+                options["cron"], **{part: options[part] for part in ("tz", "dst") if options.get(part) is not None}
+            )
     if beside := [part for part in ("tz", "dst") if options.get(part) is not None]:
-        raise InvalidSchedule(f"expected {' and '.join(beside)} only beside cron, got it beside every")
-    return Every(_interval(options["every"]), anchor=_when("anchor", options.get("anchor")))
+        raise InvalidSchedule(f"expected {' and '.join(beside)} only beside cron, got it beside every", beside[0])
+    with _about("every"):
+        return Every(_interval(options["every"]), anchor=_when("anchor", options.get("anchor")))
 
 
 def _interval(every: object) -> timedelta:
@@ -126,17 +144,30 @@ def _message(options: Mapping[str, Any]) -> dict[str, Any]:
     """Where it goes, what it sends, and how often that is tried."""
     content, retry = options.get("message"), options.get("retry")
     if content is None:
-        raise InvalidSchedule("expected a message, got none (or, as a decorator, no method)")
-    if isinstance(retry, Mapping):
-        retry = Retry.parse(retry)
-    channel, group = options.get("channel") or None, options.get("group") or None
-    message = Message(content=content, channel=channel, group=group, delay=0, retry=retry)
-    settings = get_settings()
-    if message.channel == settings.channel:
-        raise InvalidSchedule(f"expected a target other than {settings.channel} itself")
-    body = message.pack(settings.max_message_bytes)
-    get_layer(settings.channel_layer).check(content)
-    return {"target": message.target, "body": body, "retry": retry}
+        raise InvalidSchedule("expected a message, got none (or, as a decorator, no method)", "message")
+    with _about("retry"):
+        if isinstance(retry, Mapping):
+            retry = Retry.parse(retry)
+        elif retry is not None and not isinstance(retry, Retry):
+            raise InvalidSchedule(f"expected retry to be a Retry or its parts as a dict, got {shown(retry)}")
+    target, settings = _target(options), get_settings()
+    channel, group = (target.name, None) if target.kind == "channel" else (None, target.name)
+    with _about("message"):
+        message = Message(content=content, channel=channel, group=group, delay=0, retry=retry)
+        body = message.pack(settings.max_message_bytes)
+        get_layer(settings.channel_layer).check(content)
+    return {"target": target, "body": body, "retry": retry}
+
+
+def _target(options: Mapping[str, Any]) -> Target:
+    given: list[Any] = [kind for kind in TARGET if options.get(kind)]
+    if len(given) != 1:
+        raise InvalidSchedule(f"expected one of channel and group, got {'both' if given else 'neither'}", "channel")
+    with _about(given[0]):
+        target = Target(given[0], options[given[0]])
+        if target == Target("channel", get_settings().channel):
+            raise InvalidSchedule(f"expected a target other than {target.name} itself")
+    return target
 
 
 def _behaviour(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,23 +175,27 @@ def _behaviour(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, allowed in POLICIES.items():
         if (value := options.get(name)) is not None:
             if value not in allowed:
-                raise InvalidSchedule(f"expected {name} to be {', '.join(allowed)}, got {shown(value)}")
+                raise InvalidSchedule(f"expected {name} to be {', '.join(allowed)}, got {shown(value)}", name)
             found[name] = value
     for name in ("catch_up_window", "jitter", "expires"):
         if options.get(name) is not None:
-            found[name] = milliseconds(name, options[name])
+            with _about(name):
+                found[name] = milliseconds(name, options[name])
     for name in ("starts", "ends"):
-        if (at := _when(name, options.get(name))) is not None:
-            found[name] = instant_of(name, at)
+        with _about(name):
+            if (at := _when(name, options.get(name))) is not None:
+                found[name] = instant_of(name, at)
+            if at is not None and at.year > MAX_YEAR:
+                raise InvalidSchedule(f"expected {name} to be in {MAX_YEAR} or before, got {shown(at)}")
     if "starts" in found and "ends" in found and found["ends"] < found["starts"]:
-        raise InvalidSchedule("expected ends not to be before starts")
+        raise InvalidSchedule("expected ends not to be before starts", "ends")
     if (runs := options.get("max_runs")) is not None:
         if type(runs) is not int or runs < 1:
-            raise InvalidSchedule(f"expected max_runs to be a whole number, 1 or more, got {shown(runs)}")
+            raise InvalidSchedule(f"expected max_runs to be a whole number, 1 or more, got {shown(runs)}", "max_runs")
         found["max_runs"] = runs
     if (enabled := options.get("enabled")) is not None:
         if type(enabled) is not bool:
-            raise InvalidSchedule(f"expected enabled to be True or False, got {shown(enabled)}")
+            raise InvalidSchedule(f"expected enabled to be True or False, got {shown(enabled)}", "enabled")
         found["enabled"] = enabled
     return found
 
@@ -173,5 +208,7 @@ def _when(name: str, value: object) -> datetime | None:
     if value is None:
         return None
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidSchedule(f"expected {name} to be an aware datetime, or ISO 8601 with offset, got {shown(value)}")
+        raise InvalidSchedule(
+            f"expected {name} to be an aware datetime, or ISO 8601 with offset, got {shown(value)}", name
+        )
     return value

@@ -10,6 +10,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .clock import monotonic
 from .conf import get_settings
@@ -19,7 +20,9 @@ from .errors import DelayServerError, InvalidSchedule
 from .events import SCHEDULES_UNREAD, emit
 from .occurrences import Rule
 from .rules import make_rule
-from .stores.database_schedules import Row, ScheduleRows
+
+if TYPE_CHECKING:
+    from .stores.database_schedules import Row
 
 FRESH_SECONDS = 1.0  # how old what is known may be
 IN_SETTINGS = "DELAYSERVER['SCHEDULES']"
@@ -47,12 +50,16 @@ class Reading:
             self.rules[name] = make()
         except DelayServerError as error:
             self.faults[name] = f"{error} ({where})"
+        except Exception as error:  # noqa: BLE001  settings and columns may hold any object
+            self.faults[name] = f"{type(error).__name__} ({where})"
 
 
 class Timetable:
     """The schedules, read again and again: rows may change at any time, and in any way."""
 
     def __init__(self) -> None:
+        from .stores.database_schedules import ScheduleRows  # models: an ASGI module may be imported before them
+
         self._rows = ScheduleRows()
         self._fixed: Reading | None = None
         self._known_rows: list[Row] | None = None

@@ -42,7 +42,7 @@ def zone_of(name: object) -> ZoneInfo:
     if isinstance(name, ZoneInfo):
         name = name.key
     if not isinstance(name, str):
-        raise InvalidSchedule(f"expected tz to be a time zone's name or a ZoneInfo with one, got {shown(name)}")
+        raise InvalidSchedule(f"expected tz to be a time zone's name or a ZoneInfo with one, got {shown(name)}", "tz")
     if _NAME.fullmatch(name):
         try:
             return ZoneInfo(name)
@@ -50,7 +50,7 @@ def zone_of(name: object) -> ZoneInfo:
             pass
     close = difflib.get_close_matches(name[:80], _names(), n=3)
     meant = f" (did you mean {' or '.join(close)}?)" if close else ""
-    raise InvalidSchedule(f"unknown time zone {shown(name)}{meant}")
+    raise InvalidSchedule(f"unknown time zone {shown(name)}{meant}", "tz")
 
 
 def stretch_at(zone: ZoneInfo, second: int) -> Stretch:

@@ -25,6 +25,7 @@ LOOK_SECONDS = 3.0  # how often rules and cursors are read: a change is obeyed w
 GRACE_MS = 500  # what is no later than that is not missed: another server may be at it
 GAP_MS = 8_000  # a server that has not looked for so long was none
 CATCH_UP_SECONDS = 2.0  # how long dispatch waits until it is settled what was missed
+AGAIN_MS = 60_000  # when to try again what went wrong with one schedule
 BATCH = 200  # steps in one act
 KEPT_MS = 7 * 86_400_000  # how long it is remembered that a schedule was removed
 
@@ -161,7 +162,7 @@ class Tick(Loop):
 
     async def _step(self, schedules: Sequence[Stepping], now: int) -> None:
         try:
-            proposals = [(schedule, schedule.propose(self._since, now)) for schedule in schedules]
+            proposals = [(schedule, self._propose(schedule, now)) for schedule in schedules]
             for some in _batches([(schedule, proposal) for schedule, proposal in proposals if proposal is not None]):
                 moved = await self._store.put_occurrences([proposal.move for _, proposal in some])
                 for (schedule, proposal), outcome in zip(some, moved, strict=True):
@@ -169,6 +170,15 @@ class Tick(Loop):
         finally:
             for schedule in schedules:  # also those that an error has left where they were
                 self._note(schedule)
+
+    def _propose(self, schedule: Stepping, now: int) -> Proposal | None:
+        """Its next step; whatever goes wrong with one schedule holds up no other."""
+        try:
+            return schedule.propose(self._since, now)
+        except Exception as error:  # noqa: BLE001  see above
+            emit(SCHEDULE_BROKEN, of=schedule.name, name=schedule.name, reason=f"{type(error).__name__}: {error}")
+            schedule.wake = now + AGAIN_MS
+            return None
 
     def _tell(self, schedule: Stepping, proposal: Proposal, skipped: Sequence[Skipped], step: Step) -> None:
         if step is Step.DONE:

@@ -6,17 +6,18 @@ import asyncio
 import functools
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, connections, router
+from django.db import DataError, Error, connections, router
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from ..conf import get_settings
 from ..errors import ConfigurationError
 from ..models import Schedule
+from ..occurrences import Pause
 from .base import STORE_THREAD
 from .database_link import DatabaseLink
 
@@ -26,6 +27,9 @@ PARTS = tuple(
     if field.name not in ("id", "name", "paused_by", "paused_why", "paused_at")
 )
 READ_SECONDS = 2.0
+
+_DEFAULTS = {field.name: field.get_default() for field in Schedule._meta.concrete_fields}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 T = TypeVar("T")
 
@@ -72,8 +76,12 @@ class ScheduleRows:
         """Enable or disable a row, with a note of who and why; True unless it was so already."""
         return await self._run(functools.partial(switch, [name], on=on, by=by, why=why)) > 0
 
+    async def pauses(self) -> dict[str, Pause]:
+        """Who disabled which rows, why and when (0 where that is not known)."""
+        return await self._run(read_pauses)
+
     async def save(self, name: str, parts: Mapping[str, Any], *, new: bool) -> None:
-        """Make a row, or change these parts of one. Nothing is checked."""
+        """Make a row, or change these parts of one; None is the part left out. Nothing is checked."""
         await self._run(functools.partial(save, name, parts, new=new))
 
     async def delete(self, name: str) -> bool:
@@ -107,10 +115,20 @@ def switch(names: Collection[str], *, on: bool, by: str = "", why: str = "") -> 
 
 
 def save(name: str, parts: Mapping[str, Any], *, new: bool) -> None:
+    columns = {part: _stored(part, value) for part, value in parts.items()}
     if new:
-        Schedule.objects.using(_database()).create(name=name, **parts)
+        Schedule.objects.using(_database()).create(name=name, **columns)
     else:
-        _named(name).update(**parts)
+        _named(name).update(**columns)
+
+
+def _stored(part: str, value: object) -> object:
+    """The opposite of `_row`: what is left out as its column's default, and an instant as the project keeps them."""
+    if value is None:
+        return _DEFAULTS[part]
+    if isinstance(value, datetime) and timezone.is_naive(timezone.now()):  # without USE_TZ
+        return timezone.make_naive(value)
+    return value
 
 
 def delete(name: str) -> int:
@@ -138,13 +156,31 @@ def read_rows() -> list[Row]:
     return link.again(_read, using)
 
 
+def read_pauses() -> dict[str, Pause]:
+    """The notes on rows that are disabled; one that cannot be read is none."""
+    using = database()
+    if using is None:
+        return {}
+    rows = Schedule.objects.using(using).filter(enabled=False)
+    try:
+        noted = list(rows.values_list("name", "paused_by", "paused_why", "paused_at"))
+    except Exception as error:  # noqa: BLE001  as for `_read`
+        _raise_unless_of_a_value(error)
+        noted = [(*texts, None) for texts in rows.values_list("name", "paused_by", "paused_why")]
+    return {name: Pause(by, why, _ms(at)) for name, by, why, at in noted if by or why or at}
+
+
+def _ms(at: object) -> int:
+    at = _aware(at)
+    return (at - _EPOCH) // timedelta(milliseconds=1) if isinstance(at, datetime) else 0
+
+
 def _read(using: str) -> list[Row]:
     rows = Schedule.objects.using(using).order_by("pk")
     try:
         return [_row(*values) for values in rows.values_list("pk", "name", *PARTS)]
-    except DatabaseError:
-        raise
-    except Exception:  # noqa: BLE001  a column holds what its type cannot: then one row after the other
+    except Exception as error:  # noqa: BLE001  a column holds what its type cannot: then one row after the other
+        _raise_unless_of_a_value(error)
         return [_one(using, pk, name) for pk, name in rows.values_list("pk", "name")]
 
 
@@ -152,16 +188,25 @@ def _one(using: str, pk: int, name: str) -> Row:
     try:
         for values in Schedule.objects.using(using).filter(pk=pk).values_list(*PARTS):
             return _row(pk, name, *values)
-    except DatabaseError:
-        raise
     except Exception as error:  # noqa: BLE001  see above
+        _raise_unless_of_a_value(error)
         return Row(pk, name, {}, f"its columns cannot be read ({type(error).__name__}: {error})")
     return Row(pk, name, {}, "it was deleted just now")
 
 
+def _raise_unless_of_a_value(error: Exception) -> None:
+    """Only the database itself raises, unless it has a value that Python has not: an instant called 'infinity'."""
+    if isinstance(error, Error) and not isinstance(error, DataError):
+        raise error
+
+
 def _row(pk: int, name: str, *values: object) -> Row:
-    options = {part: value for part, value in zip(PARTS, values, strict=True) if value not in (None, "")}
-    return Row(pk, name, {part: _aware(value) for part, value in options.items()})
+    return Row(pk, name, options_of(dict(zip(PARTS, values, strict=True))))
+
+
+def options_of(columns: Mapping[str, object]) -> dict[str, Any]:
+    """What `make_rule` is told of these columns: an empty one says nothing."""
+    return {part: _aware(value) for part, value in columns.items() if value not in (None, "")}
 
 
 def _aware(value: object) -> object:

@@ -123,3 +123,22 @@ def delays(
         yield Delays(alias)
         empty_database(alias)
         connections[alias].close()
+
+
+@pytest.fixture
+def rows(
+    delays: Delays,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[str]:
+    """The database where schedules can be rows: beside the messages, or one for them alone."""
+    if delays.using is not None:
+        yield delays.using
+        return
+    alias: str = request.getfixturevalue("sqlite_database")
+    monkeypatch.setattr("delayserver.stores.database_schedules.database", lambda: alias)
+    with django_db_blocker.unblock():
+        yield alias
+        empty_database(alias)
+        connections[alias].close()

@@ -117,11 +117,13 @@ def test_the_command_page_has_every_subcommand_and_option() -> None:
     assert [row[0].strip("`") for row in table_rows(COMMAND, "# The command `delays`")] == list(parsers)
     told = set()
     for option, of, _ in table_rows(COMMAND, "## Every option"):
-        names = set(parsers) - {"send"} if of == "all but `send`" else re.findall(r"`([\w-]+)`", of) or parsers
+        named = set(re.findall(r"`([\w-]+)`", of))
+        names = set(parsers) - named if of.startswith("all but ") else named or parsers
         told |= {(name, option.strip("`").partition(" ")[0]) for name in names}
     for inner in subparsers(parsers["dead"]).items():
         assert flags(inner[1]) <= flags(parsers["dead"]) | flags(parsers["requeue"]) | flags(parsers["purge"])
-    assert told == {(name, flag) for name, parser in parsers.items() for flag in flags(parser)}
+    flagged = {(name, flag) for name, parser in parsers.items() for flag in flags(parser)}
+    assert told == {(name, flag) for name, flag in flagged if name != "explain" or flag == "--json"}  # see tests/delays
 
 
 def flags(parser: argparse.ArgumentParser) -> set[str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -161,3 +164,10 @@ def test_workers_on_a_shared_layer_are_refused(settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match=r"run its workers with manage\.py runworker"):
         application()
     application(workers=())
+
+
+def test_an_asgi_module_may_import_it_before_anything_else() -> None:
+    """Where imports are sorted, it comes before ``get_asgi_application()`` has set Django up."""
+    code = "import delayserver.embedded, delayserver.server, delayserver"
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)

@@ -17,11 +17,11 @@ from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from delayserver.conf import LayerSettings
-from delayserver.models import DeadMessage, DelayedMessage
 from delayserver.stores.base import Store
 from delayserver.stores.database import DatabaseStore
 from delayserver.stores.redis import RedisStore
 
+from ..support.databases import empty_database
 from ..support.process import Process
 
 READY = r"^delay server ready: store (\S.*), layer default, listening on asgi\.delay$"
@@ -98,8 +98,7 @@ def site(
     with django_db_blocker.unblock():
         yield Site("database", redis_url, start_process, database=alias)
         connections[alias].close()  # the test may have ended it
-        for model in (DelayedMessage, DeadMessage):
-            model.objects.using(alias).all().delete()
+        empty_database(alias)
         connections[alias].close()
 
 

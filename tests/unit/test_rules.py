@@ -145,3 +145,16 @@ def test_rules_of_the_same_options_are_the_same() -> None:
     assert make(cron="0 4 * * *").rhythm != make().rhythm
     assert make(message={"type": "other"}).message != make().message
     assert make(message={"type": "other"}).rhythm == make().rhythm
+
+
+@pytest.mark.parametrize(
+    "change", [{"starts": datetime(9500, 1, 1, tzinfo=UTC)}, {"ends": datetime(8001, 1, 1, tzinfo=UTC)}]
+)
+def test_instants_that_cannot_be_reckoned_with(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSchedule, match="to be in 8000 or before"):
+        make(**change)
+
+
+def test_an_anchor_in_the_first_year_is_refused() -> None:
+    with pytest.raises(InvalidSchedule, match="expected anchor to be from 1900 to 8999"):
+        make(cron=None, every=86_400, anchor="0001-01-01T00:00+14:00")

@@ -126,7 +126,7 @@ class Rows:
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
     rows = Rows()
-    monkeypatch.setattr("delayserver.schedules.ScheduleRows", lambda: rows)
+    monkeypatch.setattr("delayserver.stores.database_schedules.ScheduleRows", lambda: rows)
     monkeypatch.setattr("delayserver.schedules.FRESH_SECONDS", -1.0)
     return rows
 

@@ -8,11 +8,15 @@ from typing import Any, NamedTuple
 
 from django.core.management.base import CommandParser
 
-from . import options
+from . import options, schedule_options
 from .dead import dead_list, purge, requeue
 from .desk import Desk
+from .explaining import explain
 from .listing import Options, list_
 from .options import Parser
+from .schedules import disable, enable, remove, schedules
+from .schedules import run_now as run_schedule_now
+from .scheduling import add, edit
 from .sending import send
 from .showing import show
 from .stats import stats
@@ -32,6 +36,7 @@ class Subcommand(NamedTuple):
     add: Callable[[Parser], None]
     examples: tuple[str, ...]
     has_layer: bool = True
+    needs_store: bool = True
 
     def add_to(self, parsers: Any) -> Parser:
         examples = "\n".join(f"  %(prog)s {example}".rstrip() for example in self.examples)
@@ -56,19 +61,19 @@ class Subcommand(NamedTuple):
             parser.add_argument(flag, action="store_true", **HIDDEN)  # type: ignore[arg-type]
         for option in ("--settings", "--pythonpath"):
             parser.add_argument(option, **HIDDEN)  # type: ignore[arg-type]
-        parser.set_defaults(run=self.run)
+        parser.set_defaults(run=self.run, needs_store=self.needs_store)
         return parser
 
 
 def add_subcommands(parser: CommandParser) -> None:
-    """All of them; ``dead`` has some of its own, which stand beside it too."""
+    """All of them; `INNER` says which have some of their own. Those of ``dead`` stand beside it too."""
     parser.set_defaults(layer=None, json=False)
     parsers = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True, parser_class=Parser)
     for subcommand in SUBCOMMANDS:
         added = subcommand.add_to(parsers)
-        if subcommand.name == "dead":
+        if subcommand.name in INNER:
             inner = added.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
-            for one in (DEAD_LIST, REQUEUE, PURGE):
+            for one in INNER[subcommand.name]:
                 one.add_to(inner)
 
 
@@ -93,6 +98,76 @@ PURGE = Subcommand(
 DEAD_LIST = Subcommand(
     dead_list, "list", "the dead letters, newest first", "", options.add_dead_list, ("", "--limit 200 --json")
 )
+SCHEDULE_MESSAGE = '--message \'{"type": "report.build"}\''
+SCHEDULES = (
+    Subcommand(
+        schedules,
+        "list",
+        "the schedules, and how each stands",
+        "Those of the code, of DELAYSERVER['SCHEDULES'], and rows.",
+        schedule_options.add_list,
+        ("", "nightly --json"),
+        has_layer=False,
+    ),
+    Subcommand(
+        add,
+        "add",
+        "make a schedule, as a row",
+        "Running delay servers see it within 5 seconds. DURATION is as in 10m, 1h30m, 1.5s or 200ms.",
+        schedule_options.add_add,
+        (
+            f"nightly --cron '0 3 * * *' --tz Europe/Berlin --channel reports {SCHEDULE_MESSAGE}",
+            'tick --every 1.5s --group dashboard --message \'{"type": "refresh"}\' --catch-up skip',
+        ),
+        has_layer=False,
+    ),
+    Subcommand(
+        edit,
+        "edit",
+        "change a schedule that is a row",
+        "A new rhythm counts from now on. --no-... takes a part out.",
+        schedule_options.add_edit,
+        ("nightly --cron '0 4 * * *'", "tick --overlap skip --no-jitter"),
+        has_layer=False,
+    ),
+    Subcommand(
+        enable,
+        "enable",
+        "let a schedule go again, from now on",
+        "What it would have done meanwhile is not done.",
+        schedule_options.add_name,
+        ("nightly",),
+        has_layer=False,
+    ),
+    Subcommand(
+        disable,
+        "disable",
+        "stop a schedule, wherever it is defined",
+        "A note is kept of who did it, when and why.",
+        schedule_options.add_disable,
+        ("nightly --why 'the report is broken'",),
+        has_layer=False,
+    ),
+    Subcommand(
+        remove,
+        "remove",
+        "throw a schedule away that is a row, and what waits for it",
+        "Asks first.",
+        schedule_options.add_remove,
+        ("nightly --yes",),
+        has_layer=False,
+    ),
+    Subcommand(
+        run_schedule_now,
+        "run-now",
+        "one occurrence of a schedule now",
+        "Its rhythm goes on as it was.",
+        schedule_options.add_name,
+        ("nightly",),
+        has_layer=False,
+    ),
+)
+INNER = {"dead": (DEAD_LIST, REQUEUE, PURGE), "schedules": SCHEDULES}
 SUBCOMMANDS = (
     Subcommand(
         list_,
@@ -156,5 +231,29 @@ SUBCOMMANDS = (
         "A million messages take seconds to count.",
         options.add_stats,
         ("", "--top 5", "--json"),
+    ),
+    Subcommand(
+        schedules,
+        "schedules",
+        "schedules: list (the default), add, edit, enable, disable, remove, run-now",
+        "",
+        options.add_nothing,
+        ("", "add nightly --cron '0 3 * * *' --channel reports --message '{\"type\": \"report.build\"}'", "--json"),
+        has_layer=False,
+    ),
+    Subcommand(
+        explain,
+        "explain",
+        "when a schedule fires, and what an outage leaves of that",
+        "With what it says in English, and what becomes of it where clocks change.",
+        schedule_options.add_explain,
+        (
+            "'30 2 * * *' --tz Europe/Berlin --from 2027-03-27 --count 5",
+            "'0 * * * *' --down 2027-01-01T12:30/2027-01-01T15:30",
+            "--every 1.5s",
+            "--schedule nightly",
+        ),
+        has_layer=False,
+        needs_store=False,
     ),
 )

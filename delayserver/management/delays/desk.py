@@ -43,14 +43,25 @@ class Desk:
         self._told_away: list[str] = []
         self.as_json: bool = options["json"]
         self.is_sure: bool = options.get("yes", False)  # the person is, and will not be asked
-        self.layer: str = options["layer"] or get_settings().channel_layer
-        if store_path(get_layer_settings(self.layer)) == STORES["memory"]:
-            raise CommandError(IN_MEMORY)
+        self._layer: str | None = options["layer"]
+        if options["needs_store"]:
+            self._find_layer()
 
     def _coloured(self, options: dict[str, Any]) -> bool:
         return bool(options["force_color"] or (self._command.stdout.isatty() and not options["no_color"]))
 
     # -- the stores --------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def layer(self) -> str:
+        return self._find_layer()
+
+    def _find_layer(self) -> str:
+        """The layer's alias; refused where its store cannot be seen from here."""
+        alias = self._layer or get_settings().channel_layer
+        if store_path(get_layer_settings(alias)) == STORES["memory"]:
+            raise CommandError(IN_MEMORY)
+        return alias
 
     @functools.cached_property
     def shelves(self) -> Shelves:

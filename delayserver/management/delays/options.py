@@ -27,6 +27,10 @@ class Parser(CommandParser):
         return namespace, rest
 
 
+def add_nothing(parser: Parser) -> None:
+    pass
+
+
 def add_filters(parser: Parser) -> None:
     target = parser.add_mutually_exclusive_group()
     target.add_argument(

@@ -23,7 +23,7 @@ def send(desk: Desk, options: Options) -> None:
         names = [name for name, is_given in (("CHANNEL", group), ("CONTENT", options["type"])) if is_given is None]
         desk.refuse(f"expected {' and '.join(names) or 'no more words'}, got {len(words)} words", USAGE)
     target = words.pop(0) if group is None else group
-    content: Any = _parsed(desk, words[0]) if options["type"] is None else {"type": options["type"]}
+    content: Any = parsed(desk, "CONTENT", words[0]) if options["type"] is None else {"type": options["type"]}
     later = send_later if group is None else group_send_later
     receipt = later(target, content, **_how(desk, options))
     desk.tell(id=receipt.id, due=terminal.iso(receipt.due), due_ms=receipt.due, created=receipt.created)
@@ -31,11 +31,12 @@ def send(desk: Desk, options: Options) -> None:
     desk.say(f"{done}: {receipt.id}, due {relative(receipt.due, desk.now, 'now')} ({local(receipt.due)})")
 
 
-def _parsed(desk: Desk, text: str) -> object:
+def parsed(desk: Desk, name: str, text: str) -> object:
+    """JSON from the command line, or from stdin."""
     try:
         return json.loads(sys.stdin.read() if text == "-" else text)
     except (ValueError, RecursionError) as error:
-        desk.refuse(f"expected CONTENT to be JSON, got {shown(text)} ({error})", USAGE)
+        desk.refuse(f"expected {name} to be JSON, got {shown(text)} ({error})", USAGE)
 
 
 def _how(desk: Desk, options: Options) -> Any:

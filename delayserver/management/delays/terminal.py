@@ -58,9 +58,9 @@ def relative(at: int, now: int, past: str = "{} ago") -> str:
     return f"in {span(at - now)}" if at > now else past.format(span(now - at))
 
 
-def local(at: int) -> str:
-    """An instant in Django's time zone, to the millisecond."""
-    instant = _instant(at, timezone.get_current_timezone())
+def local(at: int, zone: tzinfo | None = None) -> str:
+    """An instant in a time zone, Django's if none is given, to the millisecond."""
+    instant = _instant(at, zone or timezone.get_current_timezone())
     return f"{_to_the_ms(instant, ' ')} {instant:%Z}" if instant else f"{at} ms after 1970"
 
 

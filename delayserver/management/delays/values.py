@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import NamedTuple
 
 from delayserver.message import MAX_KEY_LENGTH, MAX_NAME_LENGTH
@@ -18,6 +19,7 @@ MAX_LIMIT = 1_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN = re.compile(r"(-?)((?:[0-9]{1,12}(?:ms|[smhdw]))+)")
 _PART = re.compile(r"(\d+)(ms|[smhdw])")
+_INTERVAL = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(ms|min|[smhdw])")
 
 
 class When(NamedTuple):
@@ -55,6 +57,46 @@ def age(text: str) -> int:
 def delay(text: str) -> int:
     """As `span`; a bare number is milliseconds, as on the wire."""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else age(text)
+
+
+def interval(text: str) -> timedelta:
+    """As `span`, or one number with a point: ``1.5s``, ``1.5 s``, as an interval is told. A bare number is refused, for
+    it is seconds in settings and milliseconds on the wire.
+    """
+    if found := _INTERVAL.fullmatch(text):
+        number, unit = Decimal(found[1]), UNITS[found[2].removesuffix("in")]
+        try:
+            return timedelta(microseconds=int(number * unit * 1_000))
+        except OverflowError:
+            raise argparse.ArgumentTypeError(f"expected at most 100 years, got {text!r}") from None
+    try:
+        return timedelta(milliseconds=age(text))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number and one of {', '.join(UNITS)} (10m, 1h30m, 1.5s), got {text!r}"
+        ) from None
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"expected at most 100 years, got {text!r}") from None
+
+
+def moment(text: str) -> datetime:
+    """An instant, or one without offset: by the clock of the time zone that is spoken of."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or not 1900 <= found.year < 9000:
+        raise argparse.ArgumentTypeError(
+            f"expected an ISO 8601 instant from 1900 to 8999 (2030-01-01T09:00, or with an offset), got {text!r}"
+        )
+    return found
+
+
+def outage(text: str) -> tuple[datetime, datetime]:
+    start, slash, end = text.partition("/")
+    if not slash:
+        raise argparse.ArgumentTypeError(f"expected two instants, FROM/TO, got {text!r}")
+    return moment(start), moment(end)
 
 
 def instant(text: str) -> datetime:
@@ -103,5 +145,21 @@ def _word(most: int) -> Callable[[str], str]:
     return word
 
 
+def _text(most: int) -> Callable[[str], str]:
+    def text(given: str) -> str:
+        if len(given) > most:
+            raise argparse.ArgumentTypeError(f"expected at most {most} characters, got {len(given)}")
+        return given
+
+    return text
+
+
+def count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, got {text!r}")
+    return int(text)
+
+
 key = _word(MAX_KEY_LENGTH)
+who, why = _text(150), _text(500)  # as the rows of schedules have room for
 key_pattern, name_pattern = _word(MAX_KEY_LENGTH + 1), _word(MAX_NAME_LENGTH + 1)  # with an asterisk

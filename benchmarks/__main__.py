@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 from tests.support.servers import HOST, free_port
 
-PARTS = ("schedule", "handing", "database", "lateness", "burst", "waiting", "growth", "steering")
+PARTS = ("schedule", "handing", "database", "lateness", "burst", "waiting", "growth", "steering", "occurrences")
 PEERS = ("celery", "huey")
 NEEDS = dict.fromkeys(("database", "waiting", "steering"), "psycopg")
 CURE = "`make bench` installs it, and so does pip install '.[dev,bench]'"

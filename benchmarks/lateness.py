@@ -67,7 +67,7 @@ def _row_on_channel(run: Run, per_second: int, seconds: float) -> Row:
     for _ in range(min(run.rounds, 2)):
         with client_of(run.redis) as client:
             due = instants(per_second, seconds, 500)
-            _send_when_due(client, layer, due)
+            send_when_due(client, layer, due)
             bare += late_on_channel(client, layer, len(due))
             client.flushall()
             with rundelay(run.redis):
@@ -110,7 +110,7 @@ def late_on_channel(client: redis.Redis, layer: RedisChannelLayer, number: int, 
     return [score * 1_000 - layer.deserialize(member)["due"] for member, score in found]
 
 
-def _send_when_due(client: redis.Redis, layer: RedisChannelLayer, due: Sequence[int]) -> None:
+def send_when_due(client: redis.Redis, layer: RedisChannelLayer, due: Sequence[int]) -> None:
     """One command for each, at its instant; the kernel's sleep is more exact than that of an event loop."""
     send = client.register_script(SEND)
     for one in due:
@@ -170,10 +170,10 @@ def _bare_to_handler(run: Run, stamps: Stamps, per_second: int, seconds: float) 
     layer = new_layer(run.redis)
     stamps.clear()
     with runworker(run.redis, stamps), client_of(run.redis) as client:
-        _send_when_due(client, layer, [0])
+        send_when_due(client, layer, [0])
         stamps.wait(1, 30)  # it listens
         stamps.clear()
         due = instants(per_second, seconds, 500)
-        _send_when_due(client, layer, due)
+        send_when_due(client, layer, due)
         found = stamps.wait(len(due), 30)
     return [stamp.began - stamp.due for stamp in found]

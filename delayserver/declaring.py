@@ -1,6 +1,6 @@
 """Schedules in code: what a project writes in an app's ``schedules.py``, or above a consumer's method.
 
-Both modules are imported as ``admin.py`` is, and what they declare is known then.
+``schedules.py`` and ``consumers.py`` are imported as ``admin.py`` is, and what they declare is known then.
 """
 
 from __future__ import annotations
@@ -8,12 +8,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeVar, Unpack
 
-from django.utils.module_loading import autodiscover_modules
+from django.apps import apps
+from django.utils.module_loading import autodiscover_modules, module_has_submodule
 
 from .content import Content, shown
 from .errors import InvalidSchedule
+from .events import CONSUMERS_UNREAD, emit
 from .occurrences import Rule
 from .recurrence import Cron, Every
 from .rules import ScheduleOptions, check_name, make_rule
@@ -72,6 +75,16 @@ def schedule(
 
 
 def declared() -> list[Declaration]:
-    """All that the project's apps declare."""
-    autodiscover_modules("schedules", "consumers")
+    """All that the project's apps declare.
+
+    An error in a ``schedules.py`` is raised, as one in an ``admin.py`` is. A ``consumers.py`` may be another's, and
+    need what this process does not have: then what it declares is not known, and the log says so.
+    """
+    autodiscover_modules("schedules")
+    for app in apps.get_app_configs():
+        if module_has_submodule(app.module, "consumers"):
+            try:
+                import_module(f"{app.name}.consumers")
+            except Exception as error:  # noqa: BLE001  whatever it is
+                emit(CONSUMERS_UNREAD, of=app.name, error=error, app=app.name)
     return list(_declared)

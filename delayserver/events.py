@@ -66,11 +66,22 @@ SCHEDULE_BROKEN = Event("schedule_broken", logging.ERROR, "schedule {name} does 
 SCHEDULE_CLASH = Event(
     "schedule_clash", logging.WARNING, "schedule {name}: the name is used twice: {reason}", seconds=60
 )
+CONSUMERS_UNREAD = Event(
+    "consumers_unread",
+    logging.WARNING,
+    "{app}.consumers cannot be imported ({error}); schedules that it declares are not known",
+    seconds=600,
+)
 SCHEDULES_UNREAD = Event(
     "schedules_unread",
     logging.WARNING,
     "the rows of schedules cannot be read ({error}); what is known goes on. Their table comes with manage.py migrate",
     seconds=600,
+)
+OCCURRENCE_ELSEWHERE = Event(
+    "occurrence_elsewhere",
+    logging.WARNING,
+    "occurrence {id} waits on another layer of this database, and not on this one",
 )
 OCCURRENCES_MISSED = Event(
     "occurrences_missed",

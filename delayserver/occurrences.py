@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import msgpack
 
@@ -21,6 +21,7 @@ Overlap = Literal["allow", "skip", "queue_one"]
 Source = Literal["code", "settings", "row"]
 
 DAY_MS = 86_400_000
+MAX_MS = 2**48  # in the year 10889
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +47,14 @@ class Rule:
     retry: Retry | None = None
     source: Source = "code"
     where: str = ""  # what a person is told
+    rhythm: bytes = field(init=False)  # a digest of what decides when it fires: where it changes, it begins anew
+    message: bytes = field(init=False)  # and of what it sends
 
-    @property
-    def rhythm(self) -> bytes:
-        """A digest of what decides when it fires: where it changes, the schedule begins anew."""
-        return _digest(repr((self.recurrence, self.starts, self.ends, self.max_runs)))
-
-    @property
-    def message(self) -> bytes:
-        """A digest of what it sends."""
-        return _digest(repr((self.target, self.body, self.jitter, self.expires, self.retry)))
+    def __post_init__(self) -> None:
+        rhythm = (self.recurrence, self.starts, self.ends, self.max_runs)
+        message = (self.target, self.body, self.jitter, self.expires, self.retry)
+        object.__setattr__(self, "rhythm", _digest(repr(rhythm)))
+        object.__setattr__(self, "message", _digest(repr(message)))
 
     def due(self, instant: int) -> int:
         """When the occurrence of this instant goes out: later by what is chance, and the same on every server."""
@@ -144,13 +143,18 @@ class Cursor(NamedTuple):
 
     @classmethod
     def unpack(cls, raw: bytes) -> Cursor | None:
-        """None where the bytes are no cursor."""
+        """None where the bytes are no cursor: anyone can write anything into a store."""
         try:
-            parts: list[Any] = msgpack.unpackb(raw)
-            cursor = cls(*parts)
-            return cursor._replace(paused=cursor.paused and Pause(*cursor.paused))
-        except Exception:  # noqa: BLE001  anyone can write anything into a store
+            cursor = cls(*msgpack.unpackb(raw))
+            cursor = cursor._replace(paused=cursor.paused and Pause(*cursor.paused))
+        except Exception:  # noqa: BLE001  see above
             return None
+        return cursor if cursor._is_sound() else None
+
+    def _is_sound(self) -> bool:
+        instants = (self.at, self.anchor, self.runs, self.skipped, self.waiting or 0, self.last or 0, self.removed or 0)
+        digests = type(self.rhythm) is type(self.message) is bytes and type(self.off) is bool
+        return digests and all(type(one) is int and -1 <= one < MAX_MS for one in instants)
 
     def ran(self, now: int) -> int:
         """How many occurrences there were; `runs` counts the one that is ahead, too."""

@@ -57,7 +57,7 @@ def wake_at(rule: Rule, cursor: Cursor) -> int | None:
     if cursor.paused or not rule.enabled or (_runs_left(rule, cursor) == 0 and cursor.waiting is None):
         return None
     if cursor.waiting is not None:
-        return cursor.waiting
+        return rule.due(cursor.waiting)
     following = next_after(rule, cursor.anchor, cursor.at)
     return cursor.at if following is not None and rule.overlap == "allow" else following
 
@@ -66,7 +66,7 @@ def plan(rule: Rule, cursor: Cursor, since: int, now: int) -> Plan:
     """What to do at `now`; `since` is since when there has been a server that looks."""
     if cursor.waiting is not None and rule.due(cursor.waiting) <= since:
         return Plan(taken_back(cursor), take_back=True)
-    if cursor.waiting is not None and cursor.waiting > now:
+    if cursor.waiting is not None and rule.due(cursor.waiting) > now:
         return Plan(cursor)
     if (passed := _pass_over(rule, cursor, since, now)) is not None:
         return Plan(gone_out(cursor)._replace(at=passed.last, skipped=cursor.skipped + passed.number), (), (passed,))

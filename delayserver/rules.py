@@ -21,6 +21,7 @@ from .recurrence import Cron, Every
 
 MAX_NAME_LENGTH = 100
 MAX_NAME_BYTES = 170  # of an id's 200
+LOOKED_AT = 200  # occurrences, to see how soon one may follow another
 MAX_YEAR = 8_000  # what comes after can be reckoned with
 POLICIES = {"catch_up": ("one", "skip", "all"), "overlap": ("allow", "skip", "queue_one")}
 RHYTHM = ("every", "anchor", "cron", "tz", "dst")
@@ -70,17 +71,20 @@ def make_rule(name: str, options: Mapping[str, Any], source: Source, where: str 
     if unknown := options.keys() - {*PARTS, "recurrence"}:
         got = ", ".join(shown(part) for part in sorted(map(str, unknown)))
         raise InvalidSchedule(f"expected no parts but {', '.join(PARTS)}; got {got}")
-    try:
-        return Rule(
-            name=name,
-            recurrence=_recurrence(options),
-            source=source,
-            where=where,
-            **_message(options),
-            **_behaviour(options),
-        )
-    except InvalidMessage as error:
-        raise InvalidSchedule(str(error)) from error
+    recurrence, behaviour = _recurrence(options), _behaviour(options)
+    if behaviour.get("jitter"):
+        _check_jitter(recurrence, behaviour["jitter"])
+    return Rule(name=name, recurrence=recurrence, source=source, where=where, **_message(options), **behaviour)
+
+
+def _check_jitter(recurrence: Every | Cron, jitter: int) -> None:
+    """Refuse one with which an occurrence might go out after the next. Of cron the gaps of a while are looked at."""
+    instant, gap = 0, jitter + 1
+    for _ in range(LOOKED_AT):
+        following = recurrence.next_ms(instant)
+        instant, gap = following, min(gap, following - instant) if instant else gap
+    if gap <= jitter:
+        raise InvalidSchedule(f"expected jitter to be less than {gap} ms, by which occurrences may follow", "jitter")
 
 
 def check_name(name: object) -> None:
@@ -152,6 +156,8 @@ def _message(options: Mapping[str, Any]) -> dict[str, Any]:
             raise InvalidSchedule(f"expected retry to be a Retry or its parts as a dict, got {shown(retry)}")
     target, settings = _target(options), get_settings()
     channel, group = (target.name, None) if target.kind == "channel" else (None, target.name)
+    if not isinstance(content, dict):  # and no more of it: it may be secret
+        raise InvalidSchedule(f"expected message to be a dict, got {type(content).__name__}", "message")
     with _about("message"):
         message = Message(content=content, channel=channel, group=group, delay=0, retry=retry)
         body = message.pack(settings.max_message_bytes)

@@ -7,14 +7,18 @@ may tick: the store lets one of them make each step, and tells the others where 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from ..clock import monotonic
+from ..content import shown
 from ..events import OCCURRENCE_PUT, SCHEDULE_BROKEN, SCHEDULE_CLASH, SCHEDULE_STARTED, count, emit
 from ..layers.base import Layer
 from ..message import at_instant
 from ..occurrences import Cursor
 from ..planning import Skipped
+from ..rules import MAX_NAME_LENGTH
 from ..schedules import Reading, Timetable
 from ..stores.base import MAX_BATCH, MAX_PUT_BYTES, Store
 from ..stores.moves import Move, Step
@@ -24,8 +28,12 @@ from .stepping import Proposal, Stepping
 LOOK_SECONDS = 3.0  # how often rules and cursors are read: a change is obeyed within 5 s
 GRACE_MS = 500  # what is no later than that is not missed: another server may be at it
 GAP_MS = 8_000  # a server that has not looked for so long was none
-CATCH_UP_SECONDS = 2.0  # how long dispatch waits until it is settled what was missed
+CATCH_UP_SECONDS = 10.0  # how long dispatch waits until it is settled what was missed
 AGAIN_MS = 60_000  # when to try again what went wrong with one schedule
+REST = 3  # times as long as its step took a tick rests, so that dispatch, which has most to do then, is not held up
+LATE_MS = 2_000  # unless it is so late,
+FEW = 10  # or the step was of no more schedules
+TURN_SECONDS = 0.005  # how long steps are worked out before others have their turn
 BATCH = 200  # steps in one act
 KEPT_MS = 7 * 86_400_000  # how long it is remembered that a schedule was removed
 
@@ -88,15 +96,17 @@ class Tick(Loop):
 
     async def _run(self, now: int) -> float:
         if self._was_away(now):
-            self._since, self._caught_up, self._looked_at = now - GRACE_MS, False, None
+            self._since, self._caught_up, self._looked_at, self._known = now - GRACE_MS, False, None, None
         if self._looked_at is None or not 0 <= now - self._looked_at < LOOK_SECONDS * 1000:
             await self._look(now)
             self._looked_at = now
+        started = monotonic()
         if schedules := self._next(now):
             await self._step(schedules, now)
         self._ran_at = now
         if schedules and self._agenda and self._agenda[0][0] <= now:
-            return 0
+            can_wait = self._caught_up and len(schedules) > FEW and now - self._agenda[0][0] < LATE_MS
+            return REST * (monotonic() - started) if can_wait else 0
         self._caught_up = True
         wakes = [self._looked_at + round(LOOK_SECONDS * 1000), *(wake for wake, _ in self._agenda[:1])]
         return self._store.clock.seconds_until(min(wakes))
@@ -106,18 +116,17 @@ class Tick(Loop):
     async def _look(self, now: int) -> None:
         """Read the rules and the cursors, and see what has changed."""
         reading, cursors = await self._timetable.read(), await self._store.cursors()
-        for name, reason in reading.faults.items():
-            if self._ours(name):
-                emit(SCHEDULE_BROKEN, of=name, name=name, reason=reason)
-        for name, reason in reading.clashes.items():
-            if self._ours(name):
-                emit(SCHEDULE_CLASH, of=name, name=name, reason=reason)
+        for event, reasons in ((SCHEDULE_BROKEN, reading.faults), (SCHEDULE_CLASH, reading.clashes)):
+            for name, reason in reasons.items():
+                if self._ours(name):
+                    emit(event, of=_said(name), name=_said(name), reason=reason)
         if (known := self._known) is not None and known[0] is reading and known[1] == cursors:
             return
         self._known = reading, cursors
         for name in reading.rules.keys() | reading.faults.keys() | cursors.keys() | self._schedules.keys():
             if self._ours(name):
-                self._see(name, reading, cursors.get(name), now)
+                with self._alone(name, now):
+                    self._see(name, reading, cursors.get(name), now)
         if not self._has_looked:
             await self._forget(cursors, now)
         self._has_looked = True
@@ -132,11 +141,11 @@ class Tick(Loop):
         elif rule is None and not broken and schedule.is_gone:
             del self._schedules[name]
             return
-        elif schedule.rule is rule and (schedule.broken, schedule.seen) == (broken, seen):
+        elif schedule.rule is rule and (schedule.broken, schedule.seen) == (broken, seen) and self._caught_up:
             return
         schedule.obey(rule, broken=broken)
         if schedule.adopt(seen, now) and rule is not None and rule.enabled:
-            emit(SCHEDULE_STARTED, name=name, recurrence=rule.recurrence)
+            emit(SCHEDULE_STARTED, name=_said(name), recurrence=rule.recurrence)
         self._note(schedule)
 
     async def _forget(self, cursors: Mapping[str, bytes], now: int) -> None:
@@ -161,24 +170,33 @@ class Tick(Loop):
     # -- stepping --------------------------------------------------------------------------------------------
 
     async def _step(self, schedules: Sequence[Stepping], now: int) -> None:
+        proposals: list[tuple[Stepping, Proposal]] = []
+        started = monotonic()
         try:
-            proposals = [(schedule, self._propose(schedule, now)) for schedule in schedules]
-            for some in _batches([(schedule, proposal) for schedule, proposal in proposals if proposal is not None]):
+            for schedule in schedules:
+                with self._alone(schedule.name, now):
+                    if (proposal := schedule.propose(self._since, now)) is not None:
+                        proposals.append((schedule, proposal))
+                if monotonic() - started > TURN_SECONDS:
+                    break
+            for some in _batches(proposals):
                 moved = await self._store.put_occurrences([proposal.move for _, proposal in some])
                 for (schedule, proposal), outcome in zip(some, moved, strict=True):
-                    self._tell(schedule, proposal, schedule.settle(proposal, outcome, now), outcome.step)
+                    with self._alone(schedule.name, now):
+                        self._tell(schedule, proposal, schedule.settle(proposal, outcome, now), outcome.step)
         finally:
-            for schedule in schedules:  # also those that an error has left where they were
+            for schedule in schedules:  # also those that are where they were
                 self._note(schedule)
 
-    def _propose(self, schedule: Stepping, now: int) -> Proposal | None:
-        """Its next step; whatever goes wrong with one schedule holds up no other."""
+    @contextlib.contextmanager
+    def _alone(self, name: str, now: int) -> Iterator[None]:
+        """Whatever goes wrong with one schedule holds up no other."""
         try:
-            return schedule.propose(self._since, now)
+            yield
         except Exception as error:  # noqa: BLE001  see above
-            emit(SCHEDULE_BROKEN, of=schedule.name, name=schedule.name, reason=f"{type(error).__name__}: {error}")
-            schedule.wake = now + AGAIN_MS
-            return None
+            emit(SCHEDULE_BROKEN, of=_said(name), name=_said(name), reason=f"{type(error).__name__}: {error}")
+            if name in self._schedules:
+                self._schedules[name].wake = now + AGAIN_MS
 
     def _tell(self, schedule: Stepping, proposal: Proposal, skipped: Sequence[Skipped], step: Step) -> None:
         if step is Step.DONE:
@@ -186,7 +204,12 @@ class Tick(Loop):
         for some in skipped:
             count(some.event, some.number - 1)  # and one for the line
             first, last = at_instant(some.first).isoformat(), at_instant(some.last).isoformat()
-            emit(some.event, of=schedule.name, name=schedule.name, number=some.number, first=first, last=last)
+            emit(some.event, of=schedule.name, name=_said(schedule.name), number=some.number, first=first, last=last)
+
+
+def _said(name: str) -> str:
+    """A name for the log: a row may have any."""
+    return name if name.isprintable() and len(name) <= MAX_NAME_LENGTH else shown(name)
 
 
 def _may_remove(seen: bytes | None, reading: Reading) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..events import OCCURRENCE_ELSEWHERE, emit
 from ..message import Waiting
 from ..models import ScheduleCursor, ScheduleCursorQuerySet
 from .database_rows import New, each, to_row
@@ -64,7 +65,7 @@ class Course:
             self.new[message.id] = to_row(self.layer, None, message)
             self.rows[message.id] = Row(self.layer, not message.expired(self.now))
         elif not self._is_here(message.id):  # the table has one column of ids for all layers
-            raise ValueError(f"expected an id that no other layer has, got {message.id}")
+            emit(OCCURRENCE_ELSEWHERE, id=message.id)
 
 
 class CursorTable(ShelfTable):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import DataError, Error, connections, router
+from django.db import connections, router
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -49,6 +49,8 @@ class ScheduleRows:
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
         self._last: asyncio.Future[list[Row]] | None = None
+        self._raw: list[tuple[Any, ...]] | None = None
+        self._rows: list[Row] = []
 
     async def open(self) -> None:
         """From now on in a thread of its own, so that no slow view holds schedules up."""
@@ -63,9 +65,9 @@ class ScheduleRows:
     async def read(self) -> list[Row]:
         """All rows. Raises `TimeoutError` where the database takes long; it is asked again when it has answered."""
         if self._thread is None:
-            return await self._run(read_rows)
+            return await self._run(self._read)
         if self._last is None or self._last.done():
-            self._last = asyncio.ensure_future(self._run(read_rows))
+            self._last = asyncio.ensure_future(self._run(self._read))
             self._last.add_done_callback(_note_error)
             await asyncio.wait([self._last], timeout=READ_SECONDS)
         if not self._last.done():
@@ -87,6 +89,19 @@ class ScheduleRows:
     async def delete(self, name: str) -> bool:
         """True if there was one."""
         return await self._run(functools.partial(delete, name)) > 0
+
+    def _read(self) -> list[Row]:
+        """Mostly nothing has changed, and to see that is much cheaper than to make sense of every column."""
+        using = database()
+        if using is None:
+            return []
+        link = DatabaseLink(using)
+        link.tidy()
+        raw = link.again(_raw, using)
+        if raw is None or raw != self._raw:  # what changes between the two is seen the next time
+            self._rows = link.again(_read, using)
+            self._raw = raw
+        return self._rows
 
     async def _run(self, act: Callable[[], T]) -> T:
         if self._thread is None:
@@ -156,6 +171,20 @@ def read_rows() -> list[Row]:
     return link.again(_read, using)
 
 
+def _raw(using: str) -> list[tuple[Any, ...]] | None:
+    """Every row as the driver has it; None where it cannot read one."""
+    rows = Schedule.objects.using(using).order_by("pk").values_list("pk", "name", *PARTS)
+    statement, values = rows.query.get_compiler(using).as_sql()
+    try:
+        with connections[using].cursor() as cursor:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall())
+    except Exception:
+        if not connections[using].is_usable():
+            raise
+        return None
+
+
 def read_pauses() -> dict[str, Pause]:
     """The notes on rows that are disabled; one that cannot be read is none."""
     using = database()
@@ -164,8 +193,7 @@ def read_pauses() -> dict[str, Pause]:
     rows = Schedule.objects.using(using).filter(enabled=False)
     try:
         noted = list(rows.values_list("name", "paused_by", "paused_why", "paused_at"))
-    except Exception as error:  # noqa: BLE001  as for `_read`
-        _raise_unless_of_a_value(error)
+    except Exception:  # noqa: BLE001  as for `_read`
         noted = [(*texts, None) for texts in rows.values_list("name", "paused_by", "paused_why")]
     return {name: Pause(by, why, _ms(at)) for name, by, why, at in noted if by or why or at}
 
@@ -176,31 +204,28 @@ def _ms(at: object) -> int:
 
 
 def _read(using: str) -> list[Row]:
+    """A column may hold what its type cannot, or no text at all: then one row after the other."""
     rows = Schedule.objects.using(using).order_by("pk")
     try:
         return [_row(*values) for values in rows.values_list("pk", "name", *PARTS)]
-    except Exception as error:  # noqa: BLE001  a column holds what its type cannot: then one row after the other
-        _raise_unless_of_a_value(error)
-        return [_one(using, pk, name) for pk, name in rows.values_list("pk", "name")]
+    except Exception:  # noqa: BLE001  where the database is away, this raises again
+        return [_one(rows, pk) for pk in rows.values_list("pk", flat=True)]
 
 
-def _one(using: str, pk: int, name: str) -> Row:
+def _one(rows: QuerySet[Schedule], pk: int) -> Row:
+    name = f"(row {pk})"
     try:
-        for values in Schedule.objects.using(using).filter(pk=pk).values_list(*PARTS):
-            return _row(pk, name, *values)
-    except Exception as error:  # noqa: BLE001  see above
-        _raise_unless_of_a_value(error)
-        return Row(pk, name, {}, f"its columns cannot be read ({type(error).__name__}: {error})")
-    return Row(pk, name, {}, "it was deleted just now")
+        name = rows.values_list("name", flat=True).get(pk=pk)
+        return _row(pk, name, *rows.values_list(*PARTS).get(pk=pk))
+    except Exception as error:
+        if not connections[rows.db].is_usable():
+            raise
+        return Row(pk, name, {}, f"its columns cannot be read ({type(error).__name__})")
 
 
-def _raise_unless_of_a_value(error: Exception) -> None:
-    """Only the database itself raises, unless it has a value that Python has not: an instant called 'infinity'."""
-    if isinstance(error, Error) and not isinstance(error, DataError):
-        raise error
-
-
-def _row(pk: int, name: str, *values: object) -> Row:
+def _row(pk: int, name: object, *values: object) -> Row:
+    if not isinstance(name, str):
+        return Row(pk, f"(row {pk})", {}, "its name is no text")
     return Row(pk, name, options_of(dict(zip(PARTS, values, strict=True))))
 
 

@@ -26,7 +26,7 @@ class RedisCursors(RedisShelf, ABC):
                 found = await self._link.here.ask("HMGET", self._schedules, *names)
                 return {name: cursor for name, cursor in zip(names, found, strict=True) if cursor is not None}
             every = _pairs(await self._link.here.ask("HGETALL", self._schedules))
-            return {name.decode(): cursor for name, cursor in every}
+            return {name.decode(errors="replace"): cursor for name, cursor in every}  # one that is no text is nobody's
 
     async def put_occurrences(self, moves: Sequence[Move]) -> list[Moved]:
         refuse_moves(moves)

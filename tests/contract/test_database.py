@@ -6,6 +6,7 @@ import pytest
 from django.db import connections, transaction
 
 from delayserver.conf import REDIS_LAYER, LayerSettings
+from delayserver.events import OCCURRENCE_ELSEWHERE, counts
 from delayserver.message import Target, Waiting
 from delayserver.models import BACKLOG_GRACE_MS, HOME_GRACE_MS, SLOT_MS, DelayedMessage
 from delayserver.stores import database_claims, database_rows
@@ -175,11 +176,16 @@ async def test_a_call_that_fails_late_leaves_nothing(store: DatabaseStore, monke
     assert await store.cursors() == {"nightly": b"1"}
 
 
-async def test_an_id_that_another_layer_has_is_refused(store: DatabaseStore) -> None:
-    await DatabaseStore(LayerSettings("other", REDIS_LAYER, {}), store.using).put_occurrences([first(occurrence())])
-    with pytest.raises(ValueError, match=r"^expected an id that no other layer has, got schedule:nightly:"):
-        await do(store, first(occurrence()))
-    assert await store.cursors() == {}
+async def test_an_id_that_another_layer_has_stays_there_and_the_schedule_goes_on(store: DatabaseStore) -> None:
+    told = counts[OCCURRENCE_ELSEWHERE.name]
+    other = DatabaseStore(LayerSettings("other", REDIS_LAYER, {}), store.using)
+    await other.put_occurrences([first(occurrence())])
+    moved = await do(store, first(occurrence()))
+    assert moved.step is Step.DONE
+    assert await everything(store) == {}
+    assert len(await everything(other)) == 1
+    assert await store.cursors() == await other.cursors()
+    assert counts[OCCURRENCE_ELSEWHERE.name] == told + 1
 
 
 async def test_an_occurrence_goes_out_from_its_own_process(store: DatabaseStore) -> None:

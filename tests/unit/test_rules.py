@@ -90,6 +90,10 @@ def test_all_that_can_be_said() -> None:
         ({"overlap": True}, "expected overlap to be"),
         ({"jitter": 0.5}, "did you mean timedelta(seconds=0.5)"),
         ({"catch_up_window": -1}, "expected catch_up_window"),
+        ({"cron": "* * * * *", "jitter": 60_000}, "expected jitter to be less than 60000 ms"),
+        ({"cron": "0,5 3 * * *", "jitter": timedelta(minutes=6)}, "expected jitter to be less than 300000 ms"),
+        ({"cron": None, "every": 1, "jitter": 1_000}, "expected jitter to be less than 1000 ms"),
+        ({"message": "password"}, "expected message to be a dict, got str"),
         ({"starts": datetime(2026, 1, 1)}, "expected starts to be an aware datetime"),  # noqa: DTZ001
         ({"ends": "tomorrow"}, "expected ends to be an aware datetime, or ISO 8601"),
         ({"starts": "2026-01-02T00:00Z", "ends": "2026-01-01T00:00Z"}, "expected ends not to be before starts"),

@@ -24,6 +24,7 @@ def nothing_declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Declarati
     declared: list[Declaration] = []
     monkeypatch.setattr("delayserver.declaring._declared", declared)
     monkeypatch.setattr("delayserver.declaring.autodiscover_modules", lambda *names: None)
+    monkeypatch.setattr("delayserver.declaring.module_has_submodule", lambda *names: False)
     yield declared
 
 
@@ -95,6 +96,15 @@ def test_schedules_in_settings(settings: Settings) -> None:
     assert reading.faults.keys() == {"wrong", "none", ""}
     assert "hour" in reading.faults["wrong"] and "DELAYSERVER['SCHEDULES']" in reading.faults["wrong"]
     assert "expected a dict" in reading.faults["none"]
+
+
+def test_consumers_that_cannot_be_imported_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("delayserver.declaring.module_has_submodule", lambda module, name: name == "consumers")
+    monkeypatch.setattr("delayserver.declaring.import_module", lambda name: 1 / 0)
+    assert read_fixed().rules == {}
+    assert "delayserver.consumers cannot be imported (ZeroDivisionError" in caplog.text
 
 
 def row(pk: int, name: str, **options: Any) -> Row:

@@ -69,8 +69,7 @@ def schedule(
     where = str(sys._getframe(1).f_globals.get("__name__", ""))
     told: dict[str, Any] = {"recurrence": recurrence, "channel": channel, "group": group, "message": message, **options}
     declaration = Declaration(name, told, where)
-    if declaration not in _declared:  # a module may be imported twice
-        _declared.append(declaration)
+    _declared.append(declaration)
     return declaration
 
 
@@ -87,4 +86,4 @@ def declared() -> list[Declaration]:
                 import_module(f"{app.name}.consumers")
             except Exception as error:  # noqa: BLE001  whatever it is
                 emit(CONSUMERS_UNREAD, of=app.name, error=error, app=app.name)
-    return list(_declared)
+    return [one for number, one in enumerate(_declared) if one not in _declared[:number]]  # a module may come twice

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgpack
 
@@ -51,10 +51,11 @@ class Rule:
     message: bytes = field(init=False)  # and of what it sends
 
     def __post_init__(self) -> None:
-        rhythm = (self.recurrence, self.starts, self.ends, self.max_runs)
-        message = (self.target, self.body, self.jitter, self.expires, self.retry)
-        object.__setattr__(self, "rhythm", _digest(repr(rhythm)))
-        object.__setattr__(self, "message", _digest(repr(message)))
+        rhythm = [*self.recurrence.parts, self.starts, self.ends, self.max_runs]
+        retry = self.retry and self.retry.to_wire()
+        message = [self.target.kind, self.target.name, self.body, self.jitter, self.expires, retry]
+        object.__setattr__(self, "rhythm", _digest(rhythm))
+        object.__setattr__(self, "message", _digest(message))
 
     def due(self, instant: int) -> int:
         """When the occurrence of this instant goes out: later by what is chance, and the same on every server."""
@@ -127,13 +128,15 @@ class Cursor(NamedTuple):
     def begin(cls, rule: Rule, now: int, before: Cursor | None = None) -> Cursor:
         """From now on, by this rule: nothing that it would have done until now is done.
 
-        Counts go on where the rhythm is as it was `before`.
+        Counts go on where the rhythm is as it was `before`. What went out ahead of its time is not sent again.
         """
         anew = cls(now, now, rule.rhythm, rule.message, rule.source, off=not rule.enabled)
         if before is None:
             return anew
         ahead = before.waiting is not None and before.waiting > now  # and so taken away
-        anew = anew._replace(last=before.last if ahead else before.newest, paused=before.paused)
+        last = before.last if ahead else before.newest
+        sent = now if last is None or last > now + DAY_MS else max(now, last)
+        anew = anew._replace(at=sent, last=last, paused=before.paused)
         if before.rhythm != rule.rhythm or before.removed is not None:
             return anew
         return anew._replace(runs=before.runs - ahead, skipped=before.skipped)
@@ -166,5 +169,6 @@ class Cursor(NamedTuple):
         return self.last if self.waiting is None else self.waiting
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=8).digest()
+def _digest(parts: list[Any]) -> bytes:
+    """Of plain values alone: it lies in stores, and must be the same in every release."""
+    return hashlib.blake2b(msgpack.packb(parts), digest_size=8).digest()

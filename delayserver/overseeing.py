@@ -14,7 +14,7 @@ from .errors import InvalidSchedule, StoreUnavailable
 from .layers import get_layer
 from .message import Occurrence, Receipt
 from .occurrences import Cursor, Pause, Rule
-from .planning import next_after, taken_back
+from .planning import gone_out, next_after, taken_back
 from .schedules import Reading, Timetable
 from .stores import get_stores
 from .stores.base import Store
@@ -130,7 +130,7 @@ async def pause(name: str, by: str, why: str) -> bool:
     def paused(cursor: Cursor, now: int) -> Cursor | None:
         if cursor.paused is not None:
             return None
-        return taken_back(cursor)._replace(paused=Pause(by, why, now))
+        return taken_back(cursor)._replace(paused=Pause(by[:150], why[:500], now))
 
     return await _change(rule.name, paused, Cursor.begin(rule, 0))
 
@@ -176,14 +176,18 @@ async def _change(name: str, change: Callable[[Cursor, int], Cursor | None], beg
     `begun` is the cursor where no server has made one yet.
     """
     store: Store = get_stores().choose(key=name)
+    went_out = False  # what waited, just now
     for _ in range(TRIES):
         now = (await store.aread_clock()).now()
         seen = (await store.cursors([name])).get(name)
         cursor = (None if seen is None else Cursor.unpack(seen)) or begun
+        if cursor is not None and went_out:
+            cursor = gone_out(cursor)
         if cursor is None or (then := change(cursor, now)) is None:
             return False
         take = () if cursor.waiting is None else (Occurrence(name, cursor.waiting).id,)
-        (moved,) = await store.put_occurrences([Move(name, seen, then.pack(), take=take)])
+        (moved,) = await store.put_occurrences([Move(name, seen, then.pack(), take=take, sure=True)])
         if moved.step is Step.DONE:
             return True
+        went_out = moved.step is Step.GONE
     raise StoreUnavailable(f"schedule {name} changes all the time; try again")

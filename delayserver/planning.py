@@ -20,7 +20,7 @@ from .recurrence import Every
 
 MOST_AT_ONCE = 200  # occurrences of one schedule that one step puts or passes over
 MOST_BYTES = 262_144  # and about how many bytes
-MOST_PASSED = 10_000  # how many it only counts
+MOST_PASSED = 1_000  # how many it only counts
 
 
 class Skipped(NamedTuple):

@@ -68,6 +68,11 @@ class Every:
         object.__setattr__(self, "_interval", self.interval // _MS)
         object.__setattr__(self, "_anchor", anchor)
 
+    @property
+    def parts(self) -> list[Any]:
+        """What it says, as plain values."""
+        return ["every", self._interval, None if self.anchor is None else self._anchor]
+
     def next_after(self, instant: datetime) -> datetime:
         """The first instant of the grid strictly after `instant`, UTC."""
         return _EPOCH + self.next_ms(_ms("instant", instant)) * _MS
@@ -122,6 +127,11 @@ class Cron:
             object.__setattr__(self, name, value)
         if not _fires(plan, zone, self._once):
             raise InvalidSchedule(f"{shown(expression)} never fires in {zone.key}: the clock always skips its times")
+
+    @property
+    def parts(self) -> list[Any]:
+        """What it says, as plain values."""
+        return ["cron", self.expression, self.tz, self.dst]
 
     def next_after(self, instant: datetime) -> datetime:
         """The first occurrence strictly after `instant`, in the time zone of this schedule.

@@ -22,7 +22,7 @@ from .recurrence import Cron, Every
 MAX_NAME_LENGTH = 100
 MAX_NAME_BYTES = 170  # of an id's 200
 LOOKED_AT = 200  # occurrences, to see how soon one may follow another
-MAX_YEAR = 8_000  # what comes after can be reckoned with
+MAX_YEAR = 2_200  # to what stores can keep
 POLICIES = {"catch_up": ("one", "skip", "all"), "overlap": ("allow", "skip", "queue_one")}
 RHYTHM = ("every", "anchor", "cron", "tz", "dst")
 TARGET = ("channel", "group")

@@ -55,15 +55,18 @@ class Reading:
 
 
 class Timetable:
-    """The schedules, read again and again: rows may change at any time, and in any way."""
+    """The schedules, read again and again, for rows may change at any time and in any way. What is known may be `fresh`
+    seconds old.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, fresh: float = FRESH_SECONDS) -> None:
         from .stores.database_schedules import ScheduleRows  # models: an ASGI module may be imported before them
 
-        self._rows = ScheduleRows()
+        self._rows, self._fresh = ScheduleRows(), fresh
         self._fixed: Reading | None = None
         self._known_rows: list[Row] | None = None
-        self._rules: dict[str, tuple[Row, Rule]] = {}
+        self._rules: dict[int, tuple[Row, Rule]] = {}
+        self._is_open = False
         self._reading: Reading | None = None
         self._read_at = 0.0
         self._turn = asyncio.Lock()
@@ -71,6 +74,7 @@ class Timetable:
     async def open(self) -> None:
         """Rows are read in a thread from now on."""
         await self._rows.open()
+        self._is_open = True
 
     async def aclose(self) -> None:
         await self._rows.aclose()
@@ -78,7 +82,7 @@ class Timetable:
     async def read(self) -> Reading:
         """The schedules as they are, or were a moment ago; where rows cannot be read, as they were before."""
         async with self._turn:
-            if self._reading is None or monotonic() - self._read_at > FRESH_SECONDS:
+            if self._reading is None or monotonic() - self._read_at >= self._fresh:
                 self._reading = await self._read()
                 self._read_at = monotonic()
             return self._reading
@@ -93,14 +97,16 @@ class Timetable:
             return self._reading
         if self._fixed is None:
             self._fixed = read_fixed()
+        add = functools.partial(add_rows, self._fixed, rows, self._rule)
+        reading = await asyncio.to_thread(add) if self._is_open else add()  # ten thousand rules take seconds
         self._known_rows = rows
-        return add_rows(self._fixed, rows, self._rule)
+        return reading
 
     def _rule(self, row: Row) -> Rule:
         """The same as before, where the row is: so nobody need compare its parts."""
-        known = self._rules.get(row.name)
+        known = self._rules.get(row.pk)
         if known is None or known[0] != row:
-            known = self._rules[row.name] = row, rule_of(row)
+            known = self._rules[row.pk] = row, rule_of(row)
         return known[1]
 
 

@@ -83,7 +83,8 @@ class Stepping:
 
     def _goes_by(self, rule: Rule, now: int) -> bool:
         assert self.cursor is not None
-        return not self._is_to_begin(rule, now) and self.cursor.message == rule.message
+        same = self.cursor.message == rule.message and self.cursor.source == rule.source
+        return same and not self._is_to_begin(rule, now)
 
     def _set_wake(self, now: int) -> None:
         cursor, rule = self.cursor, self.rule
@@ -124,10 +125,11 @@ class Stepping:
         cursor = self.cursor
         assert cursor is not None
         if cursor.removed is not None and not self._is_new and cursor.rhythm == rule.rhythm:  # it goes on
-            self.cursor, self._since = cursor._replace(removed=None, off=not rule.enabled, message=rule.message), now
+            own = cursor._replace(off=not rule.enabled, message=rule.message, source=rule.source)
+            self.cursor, self._since = own._replace(removed=None), now
             return self._proposal(Plan(self.cursor))
         if not self._is_to_begin(rule, now):
-            self.cursor = cursor._replace(message=rule.message)
+            self.cursor = cursor._replace(message=rule.message, source=rule.source)
             put = () if cursor.waiting is None else (cursor.waiting,)
             return self._proposal(Plan(self.cursor, put), take=self._id(cursor.waiting), sure=True)
         if cursor.waiting is not None and self.seen is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -48,7 +48,7 @@ class ScheduleRows:
 
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
-        self._last: asyncio.Future[list[Row]] | None = None
+        self._asked: asyncio.Future[list[Row]] | None = None
         self._raw: list[tuple[Any, ...]] | None = None
         self._rows: list[Row] = []
 
@@ -58,21 +58,24 @@ class ScheduleRows:
 
     async def aclose(self) -> None:
         thread, self._thread = self._thread, None
+        if self._asked is not None:
+            self._asked.cancel()
         if thread is not None:
             thread.submit(connections.close_all)
             thread.shutdown(wait=False)
 
     async def read(self) -> list[Row]:
-        """All rows. Raises `TimeoutError` where the database takes long; it is asked again when it has answered."""
+        """All rows. Raises `TimeoutError` where the database takes long: then the answer is the next one's."""
         if self._thread is None:
             return await self._run(self._read)
-        if self._last is None or self._last.done():
-            self._last = asyncio.ensure_future(self._run(self._read))
-            self._last.add_done_callback(_note_error)
-            await asyncio.wait([self._last], timeout=READ_SECONDS)
-        if not self._last.done():
+        timeout = 0.0
+        if self._asked is None:
+            self._asked, timeout = asyncio.ensure_future(self._run(self._read)), READ_SECONDS
+        done, _ = await asyncio.wait([self._asked], timeout=timeout)
+        if not done:
             raise TimeoutError(f"no answer within {READ_SECONDS:.0f} s")
-        return self._last.result()
+        self._asked = None
+        return done.pop().result()
 
     async def switch(self, name: str, *, on: bool, by: str = "", why: str = "") -> bool:
         """Enable or disable a row, with a note of who and why; True unless it was so already."""
@@ -109,15 +112,9 @@ class ScheduleRows:
         return await asyncio.get_running_loop().run_in_executor(self._thread, act)
 
 
-def _note_error(task: asyncio.Future[list[Row]]) -> None:
-    """Whether anybody asks for it or not."""
-    if not task.cancelled():
-        task.exception()
-
-
 def database() -> str | None:
     """Where the rows are: beside the messages, or where the project's routers have them; None without a database."""
-    using: str = get_settings().store_options.get("using") or router.db_for_read(Schedule)
+    using: str = get_settings().store_options.get("using") or router.db_for_write(Schedule)
     return None if connections[using].vendor == "unknown" else using
 
 
@@ -217,10 +214,19 @@ def _one(rows: QuerySet[Schedule], pk: int) -> Row:
     try:
         name = rows.values_list("name", flat=True).get(pk=pk)
         return _row(pk, name, *rows.values_list(*PARTS).get(pk=pk))
-    except Exception as error:
+    except Exception:
         if not connections[rows.db].is_usable():
             raise
-        return Row(pk, name, {}, f"its columns cannot be read ({type(error).__name__})")
+        return Row(pk, name, {}, f"cannot be read: {', '.join(_unreadable(rows, pk)) or 'it changes just now'}")
+
+
+def _unreadable(rows: QuerySet[Schedule], pk: int) -> Iterator[str]:
+    """The columns that hold what they cannot."""
+    for part in ("name", *PARTS):
+        try:
+            list(rows.filter(pk=pk).values_list(part))
+        except Exception:  # noqa: BLE001  whatever the converter says
+            yield part
 
 
 def _row(pk: int, name: object, *values: object) -> Row:

@@ -78,7 +78,7 @@ class SteppedServer:
             return
         if self._tick is None:
             layer = get_layer(get_settings().channel_layer)
-            self._tick = Tick(self._store, layer, Timetable(), lambda name: True)
+            self._tick = Tick(self._store, layer, Timetable(fresh=0.0), lambda name: True)
         while await self._tick.run_once() == 0:
             pass
 

@@ -49,7 +49,7 @@ def test_it_saves_a_schedule(ada: Client) -> None:
         ({"channel": "", "group": "é"}, "group", "Expected group to be a name of 1 to"),
         ({"channel": "asgi.delay"}, "channel", "Expected a target other than asgi.delay itself."),
         ({"message": '{"type": ""}'}, "message", "Expected content to have a type"),
-        ({"message": '["type"]'}, "message", "Expected content to be a dict"),
+        ({"message": '["type"]'}, "message", "Expected message to be a dict"),
         ({"retry": '{"max_attempts": 0}'}, "retry", "Expected retry max_attempts to be"),
         ({"retry": "[3]"}, "retry", "Expected retry to be a Retry or its parts as a dict"),
         ({"jitter": "-00:00:01"}, "jitter", "Expected jitter to be from 0"),

@@ -71,7 +71,7 @@ class Plans:
     def serve(self, tick: Tick | None = None) -> Tick:
         """A server, a new one if none is given, does what there is to do."""
         store = self.delays.store
-        tick = tick or Tick(store, get_layer("default"), Timetable(), lambda name: True)
+        tick = tick or Tick(store, get_layer("default"), Timetable(fresh=0.0), lambda name: True)
 
         async def serve() -> None:
             await store.aread_clock()
@@ -218,7 +218,7 @@ def test_a_row_whose_columns_cannot_be_read(plans: Plans) -> None:
     with connections["sqlite"].cursor() as cursor:
         cursor.execute("UPDATE delayserver_schedule SET starts = '2020-99-99 00:00:00' WHERE name = 'made'")
         cursor.execute("UPDATE delayserver_schedule SET paused_at = '2020-99-99 00:00:00' WHERE name = 'other'")
-    assert "made is broken: its columns cannot be read" in plans()
+    assert "made is broken: cannot be read: starts" in plans()
     assert plans.one("other")["paused"] == {"by": plans.one("other")["paused"]["by"], "why": "because", "at": None}
     assert plans.refused("edit", "made", "--tz", "UTC")[1].endswith("or remove it and add it again")
     assert plans("remove", "made", "--yes") == "Removed: made\n"
@@ -232,7 +232,7 @@ def test_an_instant_that_only_the_database_knows(plans: Plans) -> None:
     with connections["postgres"].cursor() as cursor:
         cursor.execute("UPDATE delayserver_schedule SET ends = 'infinity' WHERE name = 'made'")
         cursor.execute("UPDATE delayserver_schedule SET paused_at = 'infinity' WHERE name = 'other'")
-    assert "made is broken: its columns cannot be read (DataError: " in plans()
+    assert "made is broken: cannot be read: ends (row " in plans()
     assert plans.one("other")["state"] == "disabled"
 
 
@@ -317,7 +317,7 @@ def test_two_that_add_one_name(plans: Plans, monkeypatch: pytest.MonkeyPatch) ->
         (["--every", "0ms", *MESSAGE], 1, "expected interval to be whole milliseconds"),
         (["--every", "1h", "--channel", "a b", "--message", '{"type": "a"}'], 1, "expected"),
         (["--every", "1h", "--channel", "asgi.delay", "--message", '{"type": "a"}'], 1, "other than asgi.delay itself"),
-        (["--every", "1h", "--channel", "a", "--message", "[]"], 1, "expected content to be a dict"),
+        (["--every", "1h", "--channel", "a", "--message", "[]"], 1, "expected message to be a dict"),
         (["--every", "1h", "--channel", "a", "--message", "{}"], 1, "expected content to have a type"),
         (["--every", "1h", "--channel", "a", "--message", "{"], 2, "expected --message to be JSON, got '{'"),
         (
@@ -513,7 +513,6 @@ def test_removing_takes_what_waits(plans: Plans) -> None:
 def test_added_again_it_begins_anew_also_for_a_server_that_saw_no_gap(
     plans: Plans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("delayserver.schedules.FRESH_SECONDS", -1.0)
     monkeypatch.setattr("delayserver.loops.tick.LOOK_SECONDS", 0.0)
     plans("add", "made", *HOURLY, "--max-runs", "1")
     tick = plans.serve()

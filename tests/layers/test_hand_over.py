@@ -122,6 +122,47 @@ async def test_an_occurrence_arrives_and_says_which_it_is(
     await channel_layer.group_discard("listeners", "sink")
 
 
+async def test_occurrences_go_out_in_the_one_act_and_in_due_order(
+    dispatch: Dispatch, store: RedisStore, layer: RedisLayer, channel_layer: RedisChannelLayer
+) -> None:
+    """As if the server had unpacked them. What has expired, or is large, is claimed."""
+    await layer.open()
+    now, mine = store.clock.now(), await channel_layer.new_channel()
+    made = {
+        name: _occurrence(layer, name, now - 10 + n, channel, content, expires)
+        for n, (name, channel, content, expires) in enumerate(
+            [
+                ("first", "sink", {}, None),
+                ("nächtlich", "sink", {"type": "probe", "n": [1, {"deep": None}], "b": "ä"}, now + 60_000),
+                ("specific", mine, probe(), None),
+                ("expired", "other", probe(), now - 1),
+                ("large", "another", {"type": "probe", **{f"k{n}": n for n in range(15)}}, None),
+            ]
+        )
+    }
+    await store.put_occurrences([Move(name, None, b"1", put=[message]) for name, message in made.items()])
+    if layer.format is not None:
+        work = await store.hand_over(layer.format, now, 100, 30_000, [])
+        assert work.handed == 3
+        assert {claim.message.id for claim in work.claims} == {made["expired"].id, made["large"].id}
+        await store.postpone(work.claims, [claim.message.due for claim in work.claims], spend=False)
+    await run(dispatch)
+    for name in ("first", "nächtlich"):
+        assert await channel_layer.receive("sink") == made[name].content(layer.unseal)
+    assert await channel_layer.receive(mine) == made["specific"].content(layer.unseal)
+    assert await channel_layer.receive("another") == made["large"].content(layer.unseal)
+    assert await store.count() == 0
+    assert await channel_layer.connection(0).zcard(f"{channel_layer.prefix}other") == 0
+
+
+def _occurrence(
+    layer: RedisLayer, name: str, due: int, channel: str, content: dict[str, Any], expires: int | None
+) -> Waiting:
+    firing = Occurrence(name, due - 3)
+    body = layer.seal(pack({"type": "probe", **content}, 1_000))
+    return Waiting(firing.id, due, Target("channel", channel), body, expires=expires, occurrence=firing)
+
+
 async def test_a_burst_fills_the_channel_as_room_appears_in_due_order(
     dispatch: Dispatch, store: RedisStore, layer: RedisLayer, channel_layer: RedisChannelLayer
 ) -> None:

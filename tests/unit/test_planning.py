@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from delayserver import Retry
 from delayserver.events import OCCURRENCES_MISSED, OCCURRENCES_OVERLAPPED, OCCURRENCES_TOO_OLD
 from delayserver.message import Target
 from delayserver.occurrences import Cursor, Pause, Rule
@@ -18,6 +19,7 @@ from delayserver.recurrence import Cron, Every
 HOUR = 3_600_000
 NOON = 1_790_251_200_000  # 2026-09-24 12:00 UTC
 LONG_AGO = 0
+DAY = 24 * HOUR
 _MS = timedelta(milliseconds=1)
 
 
@@ -329,3 +331,17 @@ def test_what_is_missed_says_from_when_to_when() -> None:
     back = plan(one, begun(one), now, now).cursor
     (some,) = plan(one, back, now, now).skipped
     assert some == (OCCURRENCES_MISSED, 3, NOON + HOUR, NOON + 3 * HOUR)
+
+
+def test_digests_are_the_same_in_every_release() -> None:
+    """They lie in stores: another digest begins every schedule of every project anew."""
+    assert rule().rhythm.hex() == "c6c462c7818a47c7"
+    assert rule(recurrence=Every(7 * DAY * _MS), retry=Retry(), jitter=5).message.hex() == "0efc7543bd4877dc"
+
+
+def test_what_went_out_ahead_of_its_time_is_not_sent_again() -> None:
+    """A user moved the one of 13:00 to noon, and then the schedule was switched off and on."""
+    before = begun(rule())._replace(waiting=None, last=NOON + HOUR)
+    assert plan(rule(), Cursor.begin(rule(), NOON + 1, before), LONG_AGO, NOON + 1).put == (NOON + 2 * HOUR,)
+    far = before._replace(last=NOON + 1_000 * HOUR)  # a clock was set back: no reason to be silent
+    assert plan(rule(), Cursor.begin(rule(), NOON + 1, far), LONG_AGO, NOON + 1).put == (NOON + HOUR,)

@@ -137,13 +137,12 @@ class Rows:
 def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
     rows = Rows()
     monkeypatch.setattr("delayserver.stores.database_schedules.ScheduleRows", lambda: rows)
-    monkeypatch.setattr("delayserver.schedules.FRESH_SECONDS", -1.0)
     return rows
 
 
 async def test_what_has_not_changed_is_the_same_object(rows: Rows) -> None:
     rows.rows = [row(1, "a"), row(2, "b")]
-    timetable = Timetable()
+    timetable = Timetable(fresh=0.0)
     first = await timetable.read()
     assert await timetable.read() is first
     rows.rows = [row(1, "a"), row(2, "b", cron="0 4 * * *")]
@@ -155,7 +154,7 @@ async def test_what_has_not_changed_is_the_same_object(rows: Rows) -> None:
 async def test_rows_that_cannot_be_read_stay_as_they_were(rows: Rows, caplog: pytest.LogCaptureFixture) -> None:
     schedule("nightly", NIGHTLY, channel="reports", message={"type": "report.build"})
     rows.rows = ConnectionError("away")
-    timetable = Timetable()
+    timetable = Timetable(fresh=0.0)
     reading = await timetable.read()
     assert (set(reading.rules), reading.has_rows) == ({"nightly"}, False)
     rows.rows = [row(1, "a")]

@@ -3,7 +3,8 @@
 -- -> {handed over, {{member, due, attempts spent}, ...} of what is only claimed, {backlog, how many went out, ...},
 -- when the next is due or ''}. How many went out is -1 for a backlog that was not looked at.
 -- A plain message for a channel goes straight onto it, in the format of channels_redis, and is gone from `waiting`:
--- one act. What is for a group, or has options, is claimed. What meets a full channel goes into its backlog.
+-- one act. So does a schedule's occurrence. What is for a group, or has other options, is claimed. What meets a full channel
+-- goes into its backlog.
 local limit, budget, lease_end = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local prefix, expiry, capacity, random_bytes = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local all_here = ARGV[9] == '1' -- whether every specific channel lies on this server
@@ -13,20 +14,35 @@ local time = redis.call('TIME')
 local seconds = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local now = math.min(tonumber(ARGV[1]), math.floor(seconds * 1000)) -- should the clock have been set back: never early
 
--- The body with {"__asgi_channel__": name} added; nil where its map header is not the short one.
-local function addressed(body, name)
+-- The body with one more pair of key and value; nil where its map header is not the short one.
+local function with(body, pair)
   local header = string.byte(body, 1)
   if header < 0x80 or header > 0x8e then return nil end
-  local address = '\176__asgi_channel__\217' .. string.char(#name) .. name
-  return string.char(header + 1) .. string.sub(body, 2) .. address
+  return string.char(header + 1) .. string.sub(body, 2) .. pair
+end
+
+-- The body with {"__asgi_channel__": name} added.
+local function addressed(body, name)
+  return with(body, '\176__asgi_channel__\217' .. string.char(#name) .. name)
+end
+
+-- The body of an occurrence with its `__delay__`, as `Waiting.content` has it; nil where it takes more than that.
+local function told(member, id, at, due)
+  local high, low = string.byte(member, at, at + 1)
+  local start = at + 2 + high * 256 + low
+  local ok, options = pcall(cmsgpack.unpack, string.sub(member, at + 2, start - 1))
+  if not ok or type(options) ~= 'table' or not options[5] or options[3] then return nil end
+  if options[2] and options[2] < now or exists(attempts) and redis.call('HEXISTS', attempts, id) == 1 then return nil end
+  local delay = {id = string.sub(id, 2), attempt = 1, due = due, schedule = options[5], scheduled_for = options[6]}
+  return with(string.sub(member, start), '\169__delay__' .. cmsgpack.pack(delay))
 end
 
 -- The channel, and the body as it shall lie there; nil where it takes more than that.
-local function on_channel(member, id, flags, name, at)
-  if flags % 2 == 1 or flags >= 4 or string.byte(id, 1) ~= 0 then return nil end
-  local header = string.byte(member, at)
+local function on_channel(member, id, flags, name, at, due)
+  if flags % 2 == 1 or flags < 4 and string.byte(id, 1) ~= 0 then return nil end
+  local body = flags < 4 and string.sub(member, at) or flags == 4 and told(member, id, at, math.ceil(due))
+  local header = body and body ~= '' and string.byte(body, 1) or 0
   if header < 0x80 or header > 0x8f and header ~= 0xde and header ~= 0xdf then return nil end -- no map: it is sealed
-  local body = string.sub(member, at)
   local bang = string.find(name, '!', 1, true)
   if not bang then return name, body end
   return string.sub(name, 1, bang), all_here and addressed(body, name)
@@ -37,10 +53,14 @@ local function room_for(channel)
   return room[channel]
 end
 
+-- The last bytes of an id of ours are its order and its chance: unique, as the layer's random prefix must be.
+local function unique(id)
+  if string.byte(id, 1) == 0 then return string.sub(id, 18 - random_bytes, 17) end
+  return string.sub(redis.sha1hex(id), 1, random_bytes)
+end
+
 local function hand_over(id, member, key, channel, body)
-  -- The last bytes of the id are its order and its chance: unique, as the layer's random prefix must be.
-  redis.call('ZADD', prefix .. channel, string.format('%.6f', seconds + handed / 1000000),
-    string.sub(id, 18 - random_bytes, 17) .. body)
+  redis.call('ZADD', prefix .. channel, string.format('%.6f', seconds + handed / 1000000), unique(id) .. body)
   redis.call('EXPIRE', prefix .. channel, expiry)
   remove(id, member)
   free_key(key, id)
@@ -64,7 +84,7 @@ for i = 10, #ARGV do
   local rest, bytes = each_held_back(name, left, budget, function(member, due)
     local ok, id, flags, target, key, at = pcall(parse, member)
     local channel, body
-    if ok then channel, body = on_channel(member, id, flags, target, at) end
+    if ok then channel, body = on_channel(member, id, flags, target, at, due) end
     if body and not only_claimed[channel] and room_for(channel) > 0 then
       hand_over(id, member, key, channel, body)
     else
@@ -79,7 +99,7 @@ each_due(text(now), limit, budget, function(member, due)
   local ok, id, flags, name, key, at = pcall(parse, member)
   local backlog = ok and backlog_of(flags, name)
   local channel, body
-  if ok and not backlog then channel, body = on_channel(member, id, flags, name, at) end
+  if ok and not backlog then channel, body = on_channel(member, id, flags, name, at, due) end
   if body and only_claimed[channel] then body = nil end
   if body and room_for(channel) > 0 then
     hand_over(id, member, key, channel, body)

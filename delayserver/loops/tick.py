@@ -195,8 +195,9 @@ class Tick(Loop):
             yield
         except Exception as error:  # noqa: BLE001  see above
             emit(SCHEDULE_BROKEN, of=_said(name), name=_said(name), reason=f"{type(error).__name__}: {error}")
-            if name in self._schedules:
-                self._schedules[name].wake = now + AGAIN_MS
+            if (schedule := self._schedules.get(name)) is not None:
+                schedule.wake = now + AGAIN_MS
+                self._note(schedule)
 
     def _tell(self, schedule: Stepping, proposal: Proposal, skipped: Sequence[Skipped], step: Step) -> None:
         if step is Step.DONE:
@@ -204,7 +205,14 @@ class Tick(Loop):
         for some in skipped:
             count(some.event, some.number - 1)  # and one for the line
             first, last = at_instant(some.first).isoformat(), at_instant(some.last).isoformat()
-            emit(some.event, of=schedule.name, name=_said(schedule.name), number=some.number, first=first, last=last)
+            emit(
+                some.event,
+                of=_said(schedule.name),
+                name=_said(schedule.name),
+                number=some.number,
+                first=first,
+                last=last,
+            )
 
 
 def _said(name: str) -> str:

@@ -146,6 +146,7 @@ Counted from when the schedule begins; here from the instant that is asked about
   Fri 2027-01-01 00:00:03 CET +01:00
 """
     )
+    assert told("--every", "1.5", "--count", "1")["rhythm"] == "every 1.5 s"
     assert told("--every", "1h30m", "--tz", "Asia/Kathmandu", "--count", "1")["rhythm"] == "every 90 min"
 
 
@@ -327,7 +328,7 @@ def test_as_a_user_runs_it(run: Callable[..., Process]) -> None:
         (["--down", "2027-01-01"], "argument --down: expected two instants, FROM/TO, got '2027-01-01'"),
         (["--from", "9999-12-31T23:59"], "argument --from: expected an ISO 8601 instant from 1900 to 8999"),
         (["--down", "a/b"], "argument --down: expected an ISO 8601 instant"),
-        (["--every", "5"], "argument --every: expected a number and one of ms, s, m, h, d, w"),
+        (["--every", "5x"], "argument --every: expected seconds, or a number and one of ms, s, m, h, d, w"),
         (["--every", "999999999999w"], "argument --every: expected at most 100 years"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ):

@@ -51,7 +51,12 @@ def add_edit(parser: Parser) -> None:
 def _add_parts(parser: Parser, *, required: bool) -> None:
     rhythm = parser.add_mutually_exclusive_group(required=required)
     rhythm.add_argument("--cron", metavar="EXPR", help="five fields, or six with seconds last; @hourly and friends")
-    rhythm.add_argument("--every", type=values.interval, metavar="DURATION", help="an interval, in place of --cron")
+    rhythm.add_argument(
+        "--every",
+        type=values.interval,
+        metavar="DURATION",
+        help="an interval, in place of --cron: 10m, 1h30m, 1.5 (seconds)",
+    )
     _add_zone(parser)
     parser.add_argument(
         "--anchor",
@@ -107,7 +112,9 @@ def _add_window(parser: Parser) -> None:
 
 def add_explain(parser: Parser) -> None:
     parser.add_argument("words", nargs="*", metavar="EXPRESSION", help="of cron, in quotes: five fields, or six")
-    parser.add_argument("--every", type=values.interval, metavar="DURATION", help="an interval: 10m, 1h30m, 1.5s")
+    parser.add_argument(
+        "--every", type=values.interval, metavar="DURATION", help="an interval: 10m, 1h30m, 1.5 (seconds)"
+    )
     parser.add_argument("--schedule", metavar="NAME", help="a schedule that there is")
     _add_zone(parser)
     parser.add_argument(

@@ -19,6 +19,7 @@ MAX_LIMIT = 1_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN = re.compile(r"(-?)((?:[0-9]{1,12}(?:ms|[smhdw]))+)")
 _PART = re.compile(r"(\d+)(ms|[smhdw])")
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 _INTERVAL = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(ms|min|[smhdw])")
 
 
@@ -60,9 +61,11 @@ def delay(text: str) -> int:
 
 
 def interval(text: str) -> timedelta:
-    """As `span`, or one number with a point: ``1.5s``, ``1.5 s``, as an interval is told. A bare number is refused, for
-    it is seconds in settings and milliseconds on the wire.
+    """As `span`, or one number with a point: ``1.5s``, ``1.5 s``, as an interval is told. A bare number is seconds, as
+    in settings.
     """
+    if _SECONDS.fullmatch(text):
+        text += "s"
     if found := _INTERVAL.fullmatch(text):
         number, unit = Decimal(found[1]), UNITS[found[2].removesuffix("in")]
         try:
@@ -73,7 +76,7 @@ def interval(text: str) -> timedelta:
         return timedelta(milliseconds=age(text))
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            f"expected a number and one of {', '.join(UNITS)} (10m, 1h30m, 1.5s), got {text!r}"
+            f"expected seconds, or a number and one of {', '.join(UNITS)} (10m, 1h30m, 1.5s), got {text!r}"
         ) from None
     except OverflowError:
         raise argparse.ArgumentTypeError(f"expected at most 100 years, got {text!r}") from None

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 
 import pytest
 import redis
-from asgiref.sync import SyncToAsync
 from django.apps import apps
 from django.db import connections
 from pytest_django import DjangoDbBlocker
@@ -18,7 +17,7 @@ from delayserver.stores.database import DatabaseStore
 from delayserver.stores.memory import MemoryStore
 from delayserver.stores.redis import RedisStore
 
-from ..support.databases import empty_database
+from ..support.databases import close_connections_of_async_tests, empty_database
 from ..support.redis_cluster import RedisCluster
 from .places import Place
 
@@ -46,7 +45,7 @@ def place(kind: str, request: pytest.FixtureRequest, django_db_blocker: DjangoDb
                 yield _in_database(kind, alias)
                 empty_database(alias)
                 connections[alias].close()
-                SyncToAsync.single_thread_executor.submit(connections.close_all).result()  # all async tests share it
+                close_connections_of_async_tests()
 
 
 def _in_memory() -> Place:

@@ -21,7 +21,7 @@ from delayserver.stores import get_stores
 from delayserver.stores.base import Store
 
 from ..process.conftest import site as site  # the project as a user runs it
-from ..support.databases import empty_database
+from ..support.databases import close_connections_of_async_tests, empty_database
 
 KINDS = ("redis", "sqlite", "postgres")
 MINUTE = 60_000
@@ -135,6 +135,7 @@ def rows(
     """The database where schedules can be rows: beside the messages, or one for them alone."""
     if delays.using is not None:
         yield delays.using
+        close_connections_of_async_tests()
         return
     alias: str = request.getfixturevalue("sqlite_database")
     monkeypatch.setattr("delayserver.stores.database_schedules.database", lambda: alias)
@@ -142,3 +143,4 @@ def rows(
         yield alias
         empty_database(alias)
         connections[alias].close()
+        close_connections_of_async_tests()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from asgiref.sync import SyncToAsync
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connections
@@ -28,3 +29,8 @@ def empty_database(alias: str) -> None:
     """Delete every row of delayserver."""
     for model in apps.get_app_config("delayserver").get_models():
         model._base_manager.using(alias).all().delete()
+
+
+def close_connections_of_async_tests() -> None:
+    """In the one thread that all of them share; where one is left open there, a later test must not use it."""
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()

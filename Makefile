@@ -25,9 +25,11 @@ test: .venv/.dev
 	$(if $(TESTS),$(BIN)/python -m pytest $(TESTS),$(ALL_TESTS))
 
 # Where time is the subject, the tests have the machine to themselves. The others run two at a time.
-ALONE := tests/chaos tests/examples tests/layers tests/process
-TWO_AT_A_TIME := $(filter-out $(ALONE) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
-ALL_TESTS = $(BIN)/python -m pytest -n 2 --dist loadfile $(TWO_AT_A_TIME) && $(BIN)/python -m pytest $(ALONE)
+ALONE := tests/chaos tests/examples tests/process
+SCHEDULES := $(wildcard tests/process/test_schedules*.py)
+TWO_AT_A_TIME := $(filter-out $(ALONE) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/))) $(SCHEDULES)
+ALL_TESTS = $(BIN)/python -m pytest -n 2 --dist loadfile $(TWO_AT_A_TIME) && \
+	$(BIN)/python -m pytest $(ALONE) $(SCHEDULES:%=--ignore=%)
 
 chaos: .venv/.dev
 	scripts/setup.sh servers

@@ -612,8 +612,11 @@ def test_as_a_user_runs_it(run: Callable[..., Process], site: Site) -> None:
         (["add", "a"], "the following arguments are required: --message"),
         (["add", "a", "--message", "{}", "--channel", "a"], "one of the arguments --cron --every is required"),
         (["add", "a", "--message", "{}", "--every", "1h"], "one of the arguments --channel --group is required"),
-        (["add", "a", "--every", "5", *MESSAGE], "argument --every: expected a number and one of ms, s, m, h, d, w"),
-        (["add", "a", "--every", "-5m", *MESSAGE], "argument --every: expected a number and one of"),
+        (
+            ["add", "a", "--every", "5x", *MESSAGE],
+            "argument --every: expected seconds, or a number and one of ms, s, m, h, d, w",
+        ),
+        (["add", "a", "--every", "-5m", *MESSAGE], "argument --every: expected seconds, or a number and one of"),
         (["add", "a", *HOURLY, "--catch-up", "most"], "argument --catch-up: invalid choice: 'most'"),
         (["add", "a", *HOURLY, "--max-runs", "0"], "argument --max-runs: expected a whole number, 1 or more, got '0'"),
         (

@@ -71,15 +71,7 @@ def plan(rule: Rule, cursor: Cursor, since: int, now: int) -> Plan:
     if (passed := _pass_over(rule, cursor, since, now)) is not None:
         return Plan(gone_out(cursor)._replace(at=passed.last, skipped=cursor.skipped + passed.number), (), (passed,))
     come, more = _come(rule, cursor, now)
-    missed = [instant for instant in come if rule.due(instant) <= since]
-    caught_up, skipped = _catch_up(rule, missed, since, now, more)
-    put = sorted({*come} - {*missed} | {*caught_up})
-    if rule.overlap != "allow" and len(put) > 1:
-        skipped.append(_skip(OCCURRENCES_OVERLAPPED, put[:-1]))
-        put = put[-1:]
-    if rule.expires is not None and (expired := [one for one in put if rule.due(one) + rule.expires < now]):
-        put = [one for one in put if one not in expired]
-        skipped.append(_skip(OCCURRENCES_EXPIRED, expired))
+    put, skipped = _chosen(rule, come, more, since, now)
     at = come[-1] if come else cursor.at
     waiting = None
     if rule.overlap == "allow" and more is None and (ahead := next_after(rule, cursor.anchor, at)) is not None:
@@ -162,6 +154,20 @@ def _from(rule: Rule, anchor: int, after: int) -> Iterator[int]:
     instant: int | None = after
     while instant is not None and (instant := next_after(rule, anchor, instant)) is not None:
         yield instant
+
+
+def _chosen(rule: Rule, come: list[int], more: int | None, since: int, now: int) -> tuple[list[int], list[Skipped]]:
+    """Of what has come, what is sent, and what is not."""
+    missed = [instant for instant in come if rule.due(instant) <= since]
+    caught_up, skipped = _catch_up(rule, missed, since, now, more)
+    put = sorted({*come} - {*missed} | {*caught_up})
+    if rule.overlap != "allow" and len(put) > 1:
+        skipped.append(_skip(OCCURRENCES_OVERLAPPED, put[:-1]))
+        put = put[-1:]
+    if rule.expires is not None and (expired := [one for one in put if rule.due(one) + rule.expires < now]):
+        put = [one for one in put if one not in expired]
+        skipped.append(_skip(OCCURRENCES_EXPIRED, expired))
+    return put, skipped
 
 
 def _catch_up(rule: Rule, missed: list[int], since: int, now: int, more: int | None) -> tuple[list[int], list[Skipped]]:

@@ -12,6 +12,8 @@ import pytest
 import redis
 from pytest_django import DjangoDbBlocker
 
+from delayserver.events import _allowances
+
 from .support.clock import FakeClock
 from .support.databases import add_database, remove_database
 from .support.process import Process
@@ -125,3 +127,9 @@ def _known(alias: str, settings: dict[str, Any], blocker: DjangoDbBlocker) -> It
     yield alias
     with blocker.unblock():
         remove_database(alias)
+
+
+@pytest.fixture(autouse=True)
+def no_line_was_written_yet() -> None:
+    """What an event may write is limited for a whole process: an earlier test must not have used it up."""
+    _allowances.clear()

@@ -19,6 +19,7 @@ from ..stores.base import Fate, Parcel, Store
 from .pacing import Pacing
 
 FAILED_PAUSE_MS = 500
+LATE_PAUSE_MS = 10
 PATIENCE_SECONDS = 0.02  # how long a batch waits for its slowest lane, before it goes on without
 LAST_SECONDS = 2.0  # how long a slow lane may take when the server stops
 HERE = "here"  # the lane of what lies on the store's own server
@@ -186,7 +187,9 @@ class Delivering:
             match outcome:
                 case Late() if claim.message.expired(self._store.clock.now()):
                     settlement.expired.append(claim)
-                case Settled() | Late():
+                case Late():  # by the layer's clock alone so far; or the claim is over, and no longer ours to move
+                    settlement.later.append((claim, now + LATE_PAUSE_MS))
+                case Settled():
                     pass
                 case Delivered() if claim.message.retry:
                     settlement.spent.append((claim, now + claim.message.retry.ack_timeout_ms))

@@ -11,7 +11,7 @@ import pytest
 
 from delayserver.backoff import Retry
 from delayserver.events import EXPIRED, HANDED_OVER, counts
-from delayserver.layers.base import Delivery, Failed, Full, Outcome, Refused
+from delayserver.layers.base import Delivery, Failed, Full, Late, Outcome, Refused
 from delayserver.loops.delivering import FAILED_PAUSE_MS, PATIENCE_SECONDS
 from delayserver.loops.dispatch import (
     BATCH,
@@ -387,3 +387,20 @@ async def test_a_clock_that_is_set_back_does_not_freeze_a_backlog(
     for _ in range(10):
         clock.advance(round(await dispatch.run_once() * 1000))
     assert numbers(layer) == [0, 1, 2]
+
+
+async def test_what_is_late_by_the_layer_s_clock_alone_waits_for_no_lease(
+    store: MemoryStore, layer: FakeLayer, dispatch: Dispatch, clock: FakeClock
+) -> None:
+    """The two clocks differ by a little: it expires a moment later by the store's own, and is dropped then."""
+    put(store, expires=100)
+    layer.outcomes = [Late()]
+    await dispatch.run_once()
+    assert await store.claim(clock.now(), 1, 1) == []
+    clock.advance(20)
+    layer.outcomes = [Late()]
+    await dispatch.run_once()
+    clock.advance(100)
+    await dispatch.run_once()
+    assert await store.count() == 0
+    assert layer.sent == []

@@ -147,7 +147,10 @@ def check(name: str, policy: str, period: int, fired: list[Fired], crew: Crew, *
         around = [one for one in crew.outages if last >= one.start - period - 50 and first <= one.ready + 5_000]
         near = [one for one in crew.outages if one.start - period - 50 <= last <= one.ready]
         assert near, told
-        if len(near) == 1 and near[0].calm and around:
+        during = [one for one in crew.outages if one.start < first and last < one.ready]
+        for instant in range(last + period, first, period):  # each of them while there was no server
+            assert any(one.start - 50 <= instant <= one.ready + 1_000 - GRACE_MS for one in during), (instant, told)
+        if len(during) == 1 and len(near) == 1 and near[0].calm and around:
             (outage,) = near
             came_from, came_to = outage.launched - GRACE_MS, outage.ready + 1_000 - GRACE_MS
             if policy == "one":  # the last that was missed, and all after it

@@ -18,6 +18,7 @@ from ..process.scheduling.scene import (
     Planned,
     doubled,
     early,
+    emptied,
     holes,
     now_ms,
     planned,
@@ -54,13 +55,11 @@ def site(
     start_process: Callable[..., Process],
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[Planned]:
-    with django_db_blocker.unblock():
-        site = planned("redis", lasting_redis.url, start_process, sqlite_database)
-        site.empty()
+    site = planned("redis", lasting_redis.url, start_process, sqlite_database)
+    with django_db_blocker.unblock(), emptied(site):
         for policy in POLICIES:
             site.named[policy] = {"cron": "* * * * * *", "catch_up": policy, "channel": "sink", "message": MESSAGE}
         yield site
-        site.empty()
 
 
 def pause(seconds: float) -> None:

@@ -34,6 +34,7 @@ from .scheduling.scene import (
     Planned,
     doubled,
     early,
+    emptied,
     holes,
     now_ms,
     off_grid,
@@ -63,11 +64,8 @@ def site(
     redis_url: str, sqlite_database: str, start_process: Callable[..., Process], django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Planned]:
     """Messages in Redis, rows in SQLite."""
-    with django_db_blocker.unblock():
-        site = planned("redis", redis_url, start_process, sqlite_database)
-        site.empty()
+    with django_db_blocker.unblock(), emptied(planned("redis", redis_url, start_process, sqlite_database)) as site:
         yield site
-        site.empty()
 
 
 @pytest.fixture
@@ -79,11 +77,8 @@ def on_database(
 ) -> Iterator[Planned]:
     """Messages and rows in one database, the layer on Redis."""
     alias: str = request.getfixturevalue(f"{request.param}_database")
-    with django_db_blocker.unblock():
-        site = planned("database", redis_url, start_process, alias)
-        site.empty()
+    with django_db_blocker.unblock(), emptied(planned("database", redis_url, start_process, alias)) as site:
         yield site
-        site.empty()
 
 
 def lines(server: Process, words: str) -> list[str]:

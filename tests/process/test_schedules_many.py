@@ -16,7 +16,7 @@ from ..chaos.ledger import Scene, Sender, figures, percentile, wait_until
 from ..support.process import Process
 from ..support.wait import wait_for
 from .conftest import cpu_seconds
-from .scheduling.scene import MESSAGE, Planned, now_ms, planned
+from .scheduling.scene import MESSAGE, Planned, emptied, now_ms, planned
 
 NUMBER = 10_000
 WITHIN_MS = 10_000
@@ -29,12 +29,11 @@ LATE_MS = 3_000  # of other messages, meanwhile, on a machine as busy as can be;
 def site(
     redis_url: str, sqlite_database: str, start_process: Callable[..., Process], django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Planned]:
-    with django_db_blocker.unblock():
-        site = planned("redis", redis_url, start_process, sqlite_database)
-        site.empty()
+    with (
+        django_db_blocker.unblock(),
+        emptied(planned("redis", redis_url, start_process, sqlite_database)) as site,
+    ):
         yield site
-        site.rows().all().delete()
-        site.empty()
 
 
 def at(instant: int) -> str:

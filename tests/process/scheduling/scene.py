@@ -8,7 +8,8 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -172,3 +173,11 @@ def wait_past(diary: Diary, names: Collection[str], seconds: float, timeout: flo
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+@contextmanager
+def emptied(site: Planned) -> Iterator[Planned]:
+    """Empty at first, and when it is left."""
+    site.empty()
+    yield site
+    site.empty()

@@ -10,6 +10,8 @@ from typing import Any
 import hypothesis
 import pytest
 import redis
+from asgiref.sync import SyncToAsync
+from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from delayserver.events import _allowances
@@ -133,3 +135,10 @@ def _known(alias: str, settings: dict[str, Any], blocker: DjangoDbBlocker) -> It
 def no_line_was_written_yet() -> None:
     """What an event may write is limited for a whole process: an earlier test must not have used it up."""
     _allowances.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_connection_is_left_behind() -> Iterator[None]:
+    """The thread in which async tests reach databases outlives them: the next test may have no right to theirs."""
+    yield
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()

@@ -13,6 +13,7 @@ How a message travels, and so the order in which to read:
 `layers`               it goes out on the channel layer
 `server`               the loops together: ``manage.py rundelay``
 `embedded`             the same, and workers too, inside one ASGI process
+`once`                 a consumer asks whether what came is here for the first time
 =====================  ====================================================================
 
 How a message comes again and again:

@@ -6,11 +6,14 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from typing import Any
 
 from .errors import InvalidMessage
 
 MAX_ATTEMPTS = 1_000
 MAX_WAIT = timedelta(days=365)
+MAX_GIVE_UP_ON = 20
+MAX_CLASS_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,10 @@ class Retry:
         each wait is lengthened by a random part of itself, up to this fraction (0.0 to 1.0)
     ack_timeout
         how long a consumer may take before the message counts as lost and is due again
+    give_up_on
+        errors after which no attempt helps, so that the message is a dead letter at once: exception classes, which
+        stand for their subclasses too, or their dotted names; at most 20. What is kept, and read here, are the
+        names: ``("builtins.ValueError", "shop.errors.Refused")``
     """
 
     max_attempts: int = 5
@@ -34,6 +41,7 @@ class Retry:
     max_wait: timedelta = timedelta(hours=1)
     jitter: float = 0.1
     ack_timeout: timedelta = timedelta(seconds=30)
+    give_up_on: tuple[type[BaseException] | str, ...] = ()
 
     def __post_init__(self) -> None:
         if type(self.max_attempts) is not int or not 1 <= self.max_attempts <= MAX_ATTEMPTS:
@@ -47,6 +55,7 @@ class Retry:
                     f"expected retry {name} to be a timedelta from a millisecond to a year"
                     " (on the wire: whole milliseconds)"
                 )
+        object.__setattr__(self, "give_up_on", _class_names(self.give_up_on))
 
     def wait(self, attempt: int, chance: Callable[[], float] = random.random) -> int:
         """Milliseconds from the failure of attempt `attempt` (from 1) to the next."""
@@ -57,9 +66,13 @@ class Retry:
     def ack_timeout_ms(self) -> int:
         return self.ack_timeout // _MS
 
+    def gives_up_on(self, error: BaseException) -> bool:
+        """Whether no further attempt shall be made after this error."""
+        return any(_name_of(one) in self.give_up_on for one in type(error).__mro__)
+
     @classmethod
     def parse(cls, wire: object) -> Retry:
-        """From the wire: a dict of the fields above, times in whole milliseconds."""
+        """From the wire: a dict of the fields above, times in whole milliseconds, classes as a list of names."""
         if not isinstance(wire, Mapping):
             raise InvalidMessage(f"expected retry to be a dict, got {type(wire).__name__}")
         names = {field.name for field in fields(cls)}
@@ -72,14 +85,48 @@ class Retry:
             options[name] = timedelta(milliseconds=options[name])
         return cls(**options)
 
-    def to_wire(self) -> dict[str, int | float]:
-        return {
+    def to_wire(self) -> dict[str, Any]:
+        wire: dict[str, Any] = {
             "max_attempts": self.max_attempts,
             "backoff": self.backoff // _MS,
             "max_wait": self.max_wait // _MS,
             "jitter": self.jitter,
             "ack_timeout": self.ack_timeout_ms,
         }
+        # Left out where there are none: what was stored without it keeps its bytes, by which a store finds it.
+        return {**wire, "give_up_on": [*self.give_up_on]} if self.give_up_on else wire
 
 
 _MS = timedelta(milliseconds=1)
+
+
+def _class_names(given: object) -> tuple[str, ...]:
+    """Exception classes and dotted names as dotted names, each once; `InvalidMessage` for anything else."""
+    if not isinstance(given, (tuple, list)) or len(given) > MAX_GIVE_UP_ON:
+        got = f"{len(given)} of them" if isinstance(given, (tuple, list)) else type(given).__name__
+        raise InvalidMessage(
+            f"expected retry give_up_on to be a tuple of at most {MAX_GIVE_UP_ON} exception classes, got {got}"
+        )
+    return tuple(dict.fromkeys(map(_class_name, given)))
+
+
+def _class_name(given: object) -> str:
+    if isinstance(given, type) and issubclass(given, BaseException):
+        name = _name_of(given)
+    elif isinstance(given, str):
+        name = given
+    else:
+        raise InvalidMessage(
+            "expected retry give_up_on to hold exception classes or their dotted names (on the wire: names),"
+            f" got {type(given).__name__}"
+        )
+    if not (len(name) <= MAX_CLASS_NAME and name.isprintable() and "." in name and all(name.split("."))):
+        raise InvalidMessage(
+            "expected retry give_up_on to name each class with its module, as in builtins.ValueError,"
+            f" in at most {MAX_CLASS_NAME} printable characters, got {name[:60]!r}"
+        )
+    return name
+
+
+def _name_of(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from .clock import monotonic
+from .telling import told
 
 logger = logging.getLogger("delayserver")
 
@@ -57,7 +58,42 @@ UNDELIVERABLE = Event(
     burst=20,
 )
 EXPIRED = Event("expired", logging.INFO, "message {id} for {target} expired and was dropped", burst=20)
-HANDLER_FAILED = Event("handler_failed", logging.ERROR, "a handler on channel {channel} raised {error}", burst=20)
+TAKEN = Event("taken", logging.DEBUG, "took a message off a worker channel")
+HANDLED = Event("handled", logging.DEBUG, "a handler is done")
+HANDLER_FAILED = Event(
+    "handler_failed", logging.ERROR, "a handler on channel {channel} raised {error}; {then}", burst=20
+)
+HANDLED_NOT = Event(
+    "handled_not", logging.WARNING, "a message on channel {channel} became dead letter {id}: {reason}", burst=20
+)
+ACK_REFUSED = Event(
+    "ack_refused",
+    logging.WARNING,
+    "message {id} was handled too late: attempt {attempt} had run into its ack_timeout, or was taken back",
+    burst=20,
+)
+WORKER_STARTED = Event("worker_started", logging.INFO, "worker ready: {worker}")
+WORKER_STOPPED = Event("worker_stopped", logging.INFO, "worker stopped")
+WORKER_STALE = Event("worker_stale", logging.DEBUG, "left out a copy that had been handed over again, or was done")
+LOOP_BLOCKED = Event(
+    "loop_blocked",
+    logging.WARNING,
+    "a handler on channel {channel} has blocked the event loop for {seconds:.1f} s, at {place}:"
+    " what waits or computes that long belongs in a sync consumer, or in sync_to_async",
+    burst=5,
+)
+HAND_LOST = Event(
+    "hand_lost",
+    logging.WARNING,
+    "a message on channel {channel} was no longer this worker's when it was handled: another may have run it, too",
+    burst=5,
+)
+RESUMED = Event(
+    "resumed",
+    logging.WARNING,
+    "a message on channel {channel} was in the hand of a worker that died; it is taken up",
+    burst=20,
+)
 OCCURRENCE_PUT = Event("occurrence_put", logging.DEBUG, "put an occurrence of a schedule")
 SCHEDULE_STARTED = Event(
     "schedule_started", logging.INFO, "schedule {name}: new or changed, {recurrence} from now on", burst=20
@@ -103,13 +139,42 @@ OCCURRENCES_OVERLAPPED = Event(
     logging.WARNING,
     "schedule {name}: {number} not sent, for the one before was not done, from {first} to {last}",
 )
+PRUNING_FAILED = Event(
+    "pruning_failed",
+    logging.WARNING,
+    "old markers of handled messages could not be deleted from database {using} ({error}); trying again in a minute",
+)
+WORKER_DIED = Event(
+    "worker_died",
+    logging.ERROR,
+    "worker process {number} (pid {pid}) died: {reason}; starting it anew in {seconds:.1f} s",
+    burst=20,
+)
+WORKER_ENDED = Event(
+    "worker_ended",
+    logging.INFO,
+    "worker process {number} (pid {pid}) ended by itself; starting it anew in {seconds:.1f} s",
+    burst=20,
+)
+WORKER_FAILED = Event("worker_failed", logging.ERROR, "worker process {number} raised {error}")
+WORKER_NOT_STARTED = Event(
+    "worker_not_started",
+    logging.ERROR,
+    "worker process {number} could not be started: {error}; trying again in {seconds:.1f} s",
+    burst=20,
+)
+WORKERS_GIVEN_UP = Event(
+    "workers_given_up",
+    logging.ERROR,
+    "every worker process ended within {seconds:.0f} s of its start, {times} times in a row; giving up",
+)
 UNKNOWN_LAYER = Event(
     "unknown_layer",
     logging.WARNING,
     "channels_redis {version} is not a version we know; using its public API",
 )
 
-TRACED = (HANDLER_FAILED,)  # errors in a project's own code, whose place one wants to see
+TRACED = (HANDLER_FAILED, WORKER_FAILED)  # errors in a project's own code, whose place one wants to see
 counts: Counter[str] = Counter()  # how often each event happened in this process, for metrics
 
 
@@ -146,7 +211,7 @@ def emit(event: Event, *, of: str = "", error: BaseException | None = None, **ga
         allowance.suppressed += 1
         return
     allowance.left -= 1
-    sentence = event.sentence.format(error=_told(error), **gaps)
+    sentence = event.sentence.format(error=told(error), **gaps)
     if allowance.suppressed:
         sentence += f" ({allowance.suppressed} more such lines were left out)"
         allowance.suppressed = 0
@@ -157,10 +222,3 @@ def emit(event: Event, *, of: str = "", error: BaseException | None = None, **ga
 def payload(raw: bytes) -> str:
     """A payload for the log: at most 500 characters, control characters escaped."""
     return repr(raw[:MAX_PAYLOAD_CHARACTERS])[:MAX_PAYLOAD_CHARACTERS]
-
-
-def _told(error: BaseException | None) -> str:
-    if error is None:
-        return ""
-    first_line = str(error).partition("\n")[0][:300]
-    return f"{type(error).__name__}: {first_line.encode('unicode_escape').decode()}"

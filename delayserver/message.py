@@ -151,16 +151,23 @@ class Waiting:
         """The same message from the beginning, due then, without an expiry."""
         return replace(self, due=due, attempt=0, expires=None)
 
-    def spent(self) -> Waiting:
-        """The same message, one attempt further."""
-        return replace(self, attempt=self.attempt + 1)
+    def spent(self, attempts: int = 1) -> Waiting:
+        """The same message, so many attempts further; fewer where they are given back, but never below none."""
+        return replace(self, attempt=max(0, self.attempt + attempts))
 
 
 class Claim(NamedTuple):
-    """A claimed message and the ticket for it: whoever finishes shows the generation."""
+    """A claimed message and its generation, which whoever finishes shows."""
 
     message: Waiting
     generation: int
+
+
+class Ticket(NamedTuple):
+    """Which message, and which of its hand-overs, from 1: `id` and `attempt` of its ``__delay__``."""
+
+    id: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The tables of the database store and the questions asked of them. What is done with them: stores/database."""
+"""The tables, and the questions asked of them. What is done with them: stores/database*, once."""
 
 from __future__ import annotations
 
@@ -222,3 +222,16 @@ class ScheduleCursor(models.Model):
 
     def __str__(self) -> str:
         return f"the cursor of {self.name} on {self.layer}"
+
+
+class HandledMessage(models.Model):
+    """That a message's effects are there: written with them, in one transaction, by `once.first_time`."""
+
+    id = ExactCharField(primary_key=True, max_length=200)
+    at = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["at"], name="delayserver_handled")]
+
+    def __str__(self) -> str:
+        return f"{self.id}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -20,15 +20,17 @@ class Listener:
     """A connection that waits for word: of a pub/sub channel, or that a key has changed.
 
     Word of a key is client-side caching's (``CLIENT TRACKING ... BCAST``, Redis 6): the server tells us of every
-    change to keys that begin with `prefix`, so nothing has to be read to be waited for. `ring` is called for every
-    word, and once after each (re)connection, since words may have been missed. `hears` is False while there is no
-    connection, or where the server refuses tracking: then one must poll.
+    change to keys that begin with one of `prefixes`, so nothing has to be read to be waited for. `ring` is called for
+    every word, and once after each (re)connection, since words may have been missed. `hears` is False while there is
+    no connection, or where the server refuses tracking: then one must poll.
     """
 
     def __init__(
-        self, host: Host, ring: Callable[[], None], *, channel: str | None = None, prefix: str | None = None
+        self, host: Host, ring: Callable[[], None], *, channel: str | None = None, prefixes: Sequence[str] = ()
     ) -> None:
-        self._host, self._ring, self._channel, self._prefix = host, ring, channel, prefix
+        self._host, self._ring, self._channel = host, ring, channel
+        # Redis refuses one that begins with another.
+        self._prefixes = [one for one in set(prefixes) if not any(one != p and one.startswith(p) for p in prefixes)]
         self._task: asyncio.Task[None] | None = None
         self.hears = False
 
@@ -71,12 +73,10 @@ class Listener:
 
     async def _subscribe(self, connection: Any) -> None:
         channels = [self._channel] if self._channel else []
-        if self._prefix is not None:
+        if self._prefixes:
             own_id = await _ask(connection, "CLIENT", "ID")
-            await _ask(
-                connection,
-                *("CLIENT", "TRACKING", "ON", "REDIRECT", own_id, "BCAST", "PREFIX", self._prefix),
-            )
+            wanted = [part for prefix in self._prefixes for part in ("PREFIX", prefix)]
+            await _ask(connection, "CLIENT", "TRACKING", "ON", "REDIRECT", own_id, "BCAST", *wanted)
             channels.append("__redis__:invalidate")
         async with asyncio.timeout(COMMAND_SECONDS):
             await connection.send_command("SUBSCRIBE", *channels)

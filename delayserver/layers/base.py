@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 from ..content import Content
@@ -111,6 +112,84 @@ class Inbox(ABC):
         return 5.0
 
 
+class Desired(NamedTuple):
+    """How many messages of a channel a worker can take now; `keep` is False where they may be lost with it."""
+
+    channel: str
+    most: int
+    keep: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Taken:
+    """A message in a worker's hand. Nobody else has it before its lease is over.
+
+    `raw` is as it lay on the channel; `content` what it decodes to, anything at all; `fault` says why there is none.
+    `again` where it was in another worker's hand when that died. `generation` is the ticket to show; empty where the
+    layer has forgotten the message.
+    """
+
+    channel: str
+    raw: bytes
+    content: object = None
+    fault: str | None = None
+    again: bool = False
+    generation: bytes = b""
+
+
+class Turn(NamedTuple):
+    """What came of one turn: what was taken, which of what was done was no longer ours, and for how many seconds there
+    will be nothing that nobody tells of.
+    """
+
+    taken: Sequence[Taken]
+    lost: Sequence[Taken]
+    seconds: float
+
+
+class Source(ABC):
+    """Some worker channels on one host of a layer, as a worker takes from them. A lease is `lease` seconds."""
+
+    lease: float = 0.0  # 0.0: what is taken is in this process alone, and nobody else could take it
+    remembers: bool = False  # whether it keeps `charge`
+
+    @abstractmethod
+    async def open(self, wake: Callable[[], None]) -> None:
+        """Start to listen; `wake` is called whenever something may have come."""
+
+    @abstractmethod
+    async def turn(self, done: Sequence[Taken], desired: Sequence[Desired], most: int, *, over: bool) -> Turn:
+        """In hand -> gone, what is `done`; on the channels -> in hand, what is desired, and `most` in all.
+
+        With `over`, first what is in hands whose lease is over.
+        """
+
+    def renew(self, taken: Sequence[Taken]) -> list[bool]:
+        """In hand -> in hand, for another lease; whether each was still ours. From any thread."""
+        return [True] * len(taken)
+
+    @abstractmethod
+    async def give_back(self, taken: Sequence[Taken]) -> None:
+        """In hand -> on the channel, where the next worker takes it at once."""
+
+    async def charges(self, names: Sequence[str], act: Charge) -> list[int]:
+        """How often each of these messages was begun since a worker first died with it; 0 for those that were not."""
+        return [0] * len(names)
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Stop listening."""
+
+
+class Charge(StrEnum):
+    """What to do with the count of `Source.charges`, before it is told."""
+
+    READ = "read"
+    DIED = "died"  # it was in the hand of a worker that died: 1, where there is none
+    BEGUN = "begun"  # one more
+    CLEARED = "cleared"
+
+
 class Layer(ABC):
     """A channel layer, as dispatch and intake use it. `places` are the servers its channels lie on, if it has any."""
 
@@ -162,6 +241,10 @@ class Layer(ABC):
     @abstractmethod
     def inboxes(self, channel: str, max_bytes: int) -> Sequence[Inbox]:
         """The reading ends of `channel`, one for each host; content over `max_bytes` is told, not fetched whole."""
+
+    @abstractmethod
+    def sources(self, channels: Sequence[str]) -> Sequence[Source]:
+        """The ends at which a worker takes from `channels`, one for each host."""
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -18,9 +18,10 @@ from ..clock import StoreClock, monotonic, ticks
 from ..events import UNKNOWN_LAYER, emit
 from ..message import Target
 from ..redis_link import ChannelFormat, RedisLink, Script, parts
-from .base import Delivered, Delivery, Failed, Full, Inbox, Late, Outcome, Placed, Refused
+from .base import Delivered, Delivery, Failed, Full, Inbox, Late, Outcome, Placed, Refused, Source
 from .channels_redis_codec import Codec
 from .channels_redis_inbox import RedisInbox
+from .channels_redis_source import RedisSource
 from .generic import GenericLayer
 
 KNOWN_VERSIONS = ("4.2.", "4.3.")
@@ -197,6 +198,9 @@ class RedisLayer(GenericLayer):
 
     def inboxes(self, channel: str, max_bytes: int) -> Sequence[Inbox]:
         return [RedisInbox(self._layer, link, channel, max_bytes) for link in self._links]
+
+    def sources(self, channels: Sequence[str]) -> Sequence[Source]:
+        return [RedisSource(self._layer, link, channels) for link in self._links]
 
     async def aclose(self) -> None:
         for link in self._links:

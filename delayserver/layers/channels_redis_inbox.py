@@ -35,7 +35,7 @@ class RedisInbox(Inbox):
         self._me, self.taking_key = os.urandom(8).hex(), f"{{delayserver}}:taking:{self.key}"
 
     async def open(self, wake: Callable[[], None]) -> None:
-        self._listener = Listener(self._link.host, wake, prefix=self.key)
+        self._listener = Listener(self._link.host, wake, prefixes=[self.key])
         self._listener.start()
 
     def poll_seconds(self) -> float:

@@ -20,7 +20,8 @@ from ..content import Content
 from ..errors import InvalidMessage
 from ..events import LOOP_FAILED, emit
 from ..message import MAX_DEAD_BYTES, Target
-from .base import Arrived, Delivered, Delivery, Failed, Full, Inbox, Late, Layer, Outcome, Refused
+from .base import Arrived, Delivered, Delivery, Failed, Full, Inbox, Late, Layer, Outcome, Refused, Source
+from .generic_source import GenericSource
 
 MAX_AT_ONCE = 32
 LANE_SECONDS = 5.0  # how long one target may take; the rest of its messages then wait in a backlog
@@ -85,6 +86,9 @@ class GenericLayer(Layer):
 
     def inboxes(self, channel: str, max_bytes: int) -> Sequence[Inbox]:
         return [GenericInbox(self._layer, channel)]
+
+    def sources(self, channels: Sequence[str]) -> Sequence[Source]:
+        return [GenericSource(self._layer, channels)]
 
     async def aclose(self) -> None:
         pass

@@ -216,7 +216,7 @@ class Delivering:
             await self._store.finish(settlement.done)
         if settlement.expired:
             await self._drop(settlement.expired)
-        for pile, spend in ((settlement.later, False), (settlement.spent, True)):
+        for pile, spend in ((settlement.later, 0), (settlement.spent, 1)):
             if pile:
                 await self._store.postpone([claim for claim, _ in pile], [due for _, due in pile], spend=spend)
         if settlement.behind:

@@ -8,17 +8,18 @@ What is due for a target that is full waits in that target's backlog, at its old
 `next_due` do not see it; `claim_backlog` takes from there as room appears. It is waiting like any other message: it
 is counted, keeps its key, and can be cancelled or moved.
 
-Times are whole milliseconds since the epoch and come as
-arguments, so that a test can hand in any.
+What is to be acked is *handed over* from one hand-over to the next: it waits, anywhere, and has spent the attempt that
+its ticket names. While it is claimed for the next, no ticket fits.
 
-``put``, ``cancel``, ``reschedule`` and ``get`` are for callers and work from any thread; their a-twins and all other
-verbs belong to an event loop. What has expired is not waiting for them: its key is free, though a server has yet to
-drop it.
+Times are whole milliseconds since the epoch and come as arguments, so that a test can hand in any.
+
+``put``, ``cancel``, ``reschedule``, ``get`` and ``renew`` are for callers and work from any thread; their a-twins and
+all other verbs belong to an event loop. What has expired is not waiting for the first four: its key is free, though a
+server has yet to drop it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from enum import IntEnum
@@ -26,10 +27,11 @@ from typing import Any, NamedTuple
 
 from ..clock import Clock
 from ..conf import LayerSettings
-from ..message import Claim, DeadLetter, Receipt, Waiting
+from ..message import Claim, DeadLetter, Receipt, Ticket, Waiting
 from .moves import MAX_BATCH as MAX_BATCH
 from .moves import Move, Moved
 from .shelf import Shelf
+from .tickets import Acked as Acked
 
 MAX_PUT_BYTES = 524_288  # and the most content that goes with others into one put
 MAX_CLAIM_BYTES = 4_194_304  # and about the most content one claim takes, so that memory is bounded
@@ -140,6 +142,17 @@ class Store(Shelf):
         """As `get`."""
 
     @abstractmethod
+    def renew(self, tickets: Sequence[Ticket], now: int) -> list[int | None]:
+        """Handed over -> handed over, out of any backlog, its key free, and due again its ack timeout after `now`.
+
+        The new due instants; None where a ticket does not fit, or the message has no `retry`. At most `MAX_BATCH`.
+        """
+
+    @abstractmethod
+    async def arenew(self, tickets: Sequence[Ticket], now: int) -> list[int | None]:
+        """As `renew`."""
+
+    @abstractmethod
     def read_clock(self) -> Clock:
         """The store's clock, read afresh if the last reading is old."""
 
@@ -188,8 +201,12 @@ class Store(Shelf):
         """Claimed -> gone."""
 
     @abstractmethod
-    async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: bool) -> list[bool]:
-        """Claimed -> waiting, due later; with `spend`, one attempt further."""
+    async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: int) -> list[bool]:
+        """Claimed -> waiting, due later.
+
+        With `spend` 1 it is handed over: one attempt further, and its key stays free. With 0 the attempts are as they
+        were, with -1 one is given back, and the key is its own again, unless taken.
+        """
 
     @abstractmethod
     async def bury(self, claims: Sequence[Claim], letters: Sequence[DeadLetter]) -> list[bool]:
@@ -220,6 +237,19 @@ class Store(Shelf):
     async def earlier(self) -> None:
         """Wait until something may have been put that is due before what `next_due` last said."""
 
+    # -- for consumers ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def ack(self, tickets: Sequence[Ticket]) -> list[Acked]:
+        """Handed over -> gone. At most `MAX_BATCH`."""
+
+    @abstractmethod
+    async def reclaim(self, tickets: Sequence[Ticket], now: int, lease: int) -> list[Claim | None]:
+        """Handed over -> claimed until ``now + lease`` ms, as by `claim`; None where a ticket does not fit.
+
+        At most `MAX_BATCH`.
+        """
+
     # -- offered only by a store that shares a server with the layer -----------------------------------------
 
     async def take_in(self, channel_key: str, taking_key: str, arrivals: Sequence[Arrival]) -> int:
@@ -235,28 +265,3 @@ class Store(Shelf):
     async def hand_over_claims(self, parcels: Sequence[Parcel], expiry: int) -> list[Fate]:
         """Claimed -> on the channel, and gone or due again; gone, where it has expired by the server's own clock."""
         raise NotImplementedError
-
-
-class Wake:
-    """An alarm in this process: `ring` from any thread, `wait` in the server's loop."""
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._event: asyncio.Event | None = None
-
-    def bind(self) -> None:
-        self._loop, self._event = asyncio.get_running_loop(), asyncio.Event()
-
-    def unbind(self) -> None:
-        self._loop = self._event = None
-
-    def ring(self) -> None:
-        loop, event = self._loop, self._event
-        if loop is None or event is None or loop.is_closed():
-            return
-        loop.call_soon_threadsafe(event.set)
-
-    async def wait(self) -> None:
-        assert self._event is not None, "the store is not open"
-        await self._event.wait()
-        self._event.clear()

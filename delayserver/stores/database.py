@@ -1,9 +1,10 @@
 """Messages in the Django database: PostgreSQL, MySQL, MariaDB, SQLite.
 
-`database_table`, `database_shelf`, `database_cursors` and `database_claims` have the transactions; here is who runs
-them where. ``put``, ``cancel``, ``reschedule`` and ``get`` run on the calling thread's connection and so join the
-caller's transaction; their a-twins run in the thread that Django's own async ORM would use. A server's verbs run in one
-thread of the store's own, so that no slow view holds up dispatch; for its intake that is ``take``.
+`database_table`, `database_shelf`, `database_cursors`, `database_claims` and `database_tickets` have the transactions;
+here is who runs them where. ``put``, ``cancel``, ``reschedule``, ``get`` and ``renew`` run on the calling thread's
+connection and so join the caller's transaction; the a-twins of the first four run in the thread that Django's own async
+ORM would use. A server's and a consumer's verbs run in one thread of the store's own where it is open, so that no slow
+view holds them up; for the server's intake that is ``take``.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from asgiref.sync import sync_to_async
 
 from ..clock import Clock
 from ..conf import Fault, LayerSettings
-from ..message import Claim, DeadLetter, Receipt, Target, Waiting
+from ..message import Claim, DeadLetter, Receipt, Target, Ticket, Waiting
 from . import database_listen
-from .base import STORE_THREAD, Named, Store, Wake
-from .database_claims import ClaimTable
+from .base import STORE_THREAD, Acked, Named, Store
 from .database_doubts import doubts_of
+from .database_tickets import TicketTable
 from .moves import Move, Moved, refuse_moves
 from .shelf import Page, Spot, Tally, Wanted
+from .tickets import refuse_tickets
+from .wake import Wake
 
 POLL_SECONDS = 0.1  # how often a server looks for earlier messages where nobody tells it
 CLOCK_SECONDS = 10.0  # how old a server's reading of the clock may get
@@ -40,7 +43,7 @@ class DatabaseStore(Store):
     def __init__(self, layer: LayerSettings, using: str = "default", *, clock: Clock | None = None) -> None:
         self.using = self.database = using
         self.layer = layer.alias
-        self._table = ClaimTable(using, layer.alias, clock)
+        self._table = TicketTable(using, layer.alias, clock)
         self.clock = self._table.clock
         self._homes: tuple[str, ...] = ("",)
         self._thread: ThreadPoolExecutor | None = None
@@ -133,7 +136,7 @@ class DatabaseStore(Store):
     async def finish(self, claims: Sequence[Claim]) -> list[bool]:
         return await self._in_thread(self._table.finish, claims)
 
-    async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: bool) -> list[bool]:
+    async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: int) -> list[bool]:
         held = await self._in_thread(self._table.postpone, claims, due, spend)
         self._wake.ring()
         return held
@@ -150,6 +153,21 @@ class DatabaseStore(Store):
     async def put_occurrences(self, moves: Sequence[Move]) -> list[Moved]:
         refuse_moves(moves)
         return await self._in_thread(self._table.put_occurrences, moves)
+
+    async def ack(self, tickets: Sequence[Ticket]) -> list[Acked]:
+        refuse_tickets(tickets)
+        return await self._in_thread(self._table.ack, tickets)
+
+    def renew(self, tickets: Sequence[Ticket], now: int) -> list[int | None]:
+        refuse_tickets(tickets)
+        return self._table.renew(tickets, now)
+
+    async def arenew(self, tickets: Sequence[Ticket], now: int) -> list[int | None]:
+        return await self._in_thread(self.renew, tickets, now)
+
+    async def reclaim(self, tickets: Sequence[Ticket], now: int, lease: int) -> list[Claim | None]:
+        refuse_tickets(tickets)
+        return await self._in_thread(self._table.reclaim, tickets, now, lease)
 
     async def next_due(self) -> int | None:
         return await self._in_thread(self._next_due)

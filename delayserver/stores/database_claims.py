@@ -48,10 +48,14 @@ class ClaimTable(CursorTable):
         seen = read_rows(those.in_order().select_for_update(skip_locked=skips), limit)
         rows = within(MAX_CLAIM_BYTES, self._without_full(seen, full) if full else seen)
         claims = self._read(rows, now)
+        self._keep_claims(claims, now + lease)
+        return claims, len(seen)
+
+    def _keep_claims(self, claims: Sequence[Claim], until: int) -> None:
+        """All of one generation."""
         if claims:
             ours = self._all.filter(pk__in=[claim.message.id for claim in claims])
-            ours.update(due=now + lease, generation=claims[0].generation, key=None)
-        return claims, len(seen)
+            ours.update(due=until, generation=claims[0].generation, key=None)
 
     def _read(self, rows: Sequence[Found], now: int) -> list[Claim]:
         """The messages in these rows; what is none becomes a dead letter."""
@@ -124,16 +128,16 @@ class ClaimTable(CursorTable):
         self._all.filter(pk__in=[claim.message.id for claim in only(claims, held)]).delete()
         return held
 
-    def postpone(self, claims: Sequence[Claim], due: Sequence[int], spend: bool) -> list[bool]:
+    def postpone(self, claims: Sequence[Claim], due: Sequence[int], spend: int) -> list[bool]:
         return self.serve(self._postpone, claims, due, spend)
 
-    def _postpone(self, claims: Sequence[Claim], due: Sequence[int], spend: bool) -> list[bool]:
+    def _postpone(self, claims: Sequence[Claim], due: Sequence[int], spend: int) -> list[bool]:
         held = self._held(claims)
         ours = only(claims, held)
+        keys = [None] * len(ours) if spend > 0 else self._free_keys(ours)
         alike: dict[tuple[int, str | None, bytes], list[str]] = defaultdict(list)
-        for (message, _), later, key in zip(ours, only(due, held), self._free_keys(ours), strict=True):
-            options = pack_options(message.spent() if spend else message)
-            alike[later, key, options].append(message.id)
+        for (message, _), later, key in zip(ours, only(due, held), keys, strict=True):
+            alike[later, key, pack_options(message.spent(spend))].append(message.id)
         for (later, key, options), ids in alike.items():  # most often one: no key, one instant for all
             self._all.filter(pk__in=ids).update(due=later, generation=0, key=key, options=options)
         return held

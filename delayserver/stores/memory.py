@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ..errors import KeyTaken
-from ..message import Claim, DeadLetter, Receipt, Waiting
-from .base import MAX_DEAD_LETTERS, Named
+from ..message import Claim, DeadLetter, Receipt, Ticket, Waiting
+from .base import MAX_DEAD_LETTERS, Acked, Named
 from .memory_shelf import OUTSIDE, MemoryShelf, died
 from .moves import Move, Moved, Step, refuse_moves
+from .tickets import refuse_tickets
 
 
 class MemoryStore(MemoryShelf):
@@ -137,13 +138,13 @@ class MemoryStore(MemoryShelf):
                     self._messages.pop(claim.message.id, None)
         return held
 
-    async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: bool) -> list[bool]:
+    async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: int) -> list[bool]:
         with self._lock:
             held = [self._holds(claim) for claim in claims]
             for claim, later, ours in zip(claims, due, held, strict=True):
                 if ours:
-                    message = claim.message.spent() if spend else claim.message
-                    self._put_back(replace(message, due=later))
+                    put_back = self._set if spend > 0 else self._put_back
+                    put_back(replace(claim.message.spent(spend), due=later))
         self._wake.ring()
         return held
 
@@ -191,6 +192,53 @@ class MemoryStore(MemoryShelf):
         else:
             self._cursors[move.schedule] = move.then
         return Moved(Step.DONE, move.then, len(found))
+
+    # -- for consumers ------------------------------------------------------------------------------------
+
+    async def ack(self, tickets: Sequence[Ticket]) -> list[Acked]:
+        refuse_tickets(tickets)
+        with self._lock:
+            return [self._ack(ticket) for ticket in tickets]
+
+    def _ack(self, ticket: Ticket) -> Acked:
+        message = self._handed_over(ticket)
+        if message is None:
+            return Acked.OTHER if ticket.id in self._messages else Acked.GONE
+        self._remove(message)
+        return Acked.DONE
+
+    def renew(self, tickets: Sequence[Ticket], now: int) -> list[int | None]:
+        refuse_tickets(tickets)
+        with self._lock:
+            renewed = [self._renew(self._handed_over(ticket), now) for ticket in tickets]
+        self._wake.ring()
+        return renewed
+
+    def _renew(self, message: Waiting | None, now: int) -> int | None:
+        if message is None or message.retry is None:
+            return None
+        due = now + message.retry.ack_timeout_ms
+        self._free_key(message)
+        self._set(replace(message, due=due))
+        return due
+
+    async def arenew(self, tickets: Sequence[Ticket], now: int) -> list[int | None]:
+        return self.renew(tickets, now)
+
+    async def reclaim(self, tickets: Sequence[Ticket], now: int, lease: int) -> list[Claim | None]:
+        refuse_tickets(tickets)
+        with self._lock:
+            found = (self._handed_over(ticket) for ticket in tickets)  # one by one: a ticket may come twice
+            return [None if message is None else self._claim(message, now + lease) for message in found]
+
+    def _handed_over(self, ticket: Ticket) -> Waiting | None:
+        """The message that this ticket fits."""
+        entry = self._messages.get(ticket.id)
+        if entry is None or entry.generation or not 0 < ticket.attempt == entry.message.attempt:
+            return None
+        return entry.message
+
+    # -- when to look again -------------------------------------------------------------------------------
 
     async def next_due(self) -> int | None:
         with self._lock:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from ..clock import Clock, SystemClock
 from ..conf import LayerSettings
 from ..message import DeadLetter, Target, Waiting
-from .base import Named, Store, Wake
+from .base import Named, Store
 from .shelf import MAX_LISTED_BYTES, SLOT_MS, Listed, Page, Spot, Tally, Wanted
+from .wake import Wake
 
 OUTSIDE = ""  # of backlogs: no target's name
 

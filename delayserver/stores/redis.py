@@ -11,35 +11,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..conf import LayerSettings
-from ..events import UNDELIVERABLE, emit
 from ..message import Claim, DeadLetter
 from ..redis_link import ChannelFormat, Script
 from ..redis_listener import Listener
 from .base import MAX_BATCH, MAX_DEAD_LETTERS, Arrival, Fate, HandedOver, Parcel
-from .redis_cursors import RedisCursors
-from .redis_members import FRACTIONS, junk_letter, letter_args, pack, put_args, score, unpack
+from .redis_members import letter_args, pack, put_args, score
 from .redis_shelf import BACKLOGS, MAX_ACT_BYTES
-from .redis_waitlist import answers, hosts_of
+from .redis_tickets import BURY, RedisTickets
+from .redis_waitlist import hosts_of
 from .shelf import SLOT_MS
 
 FINISH = Script("messages", "finish")
 CLAIM, CLAIM_BACKLOG = Script("messages", "freeing", "claim"), Script("messages", "freeing", "claim_backlog")
-POSTPONE, BURY = Script("messages", "freeing", "postpone"), Script("messages", "freeing", "letters", "bury")
+POSTPONE = Script("messages", "freeing", "postpone")
 HOLD_BACK = Script("messages", "freeing", "hold_back")
 TAKE_IN = Script("messages", "letters", "channel", "take_in")
-HAND_OVER = Script("messages", "freeing", "channel", "hand_over")
-HAND_OVER_CLAIMS = Script("messages", "freeing", "channel", "hand_over_claims")
+HAND_OVER = Script("messages", "freeing", "retry", "channel", "hand_over")
+HAND_OVER_CLAIMS = Script("messages", "freeing", "retry", "channel", "hand_over_claims")
 
 CLOCK_SECONDS = 10.0  # how old a server's reading of the clock may get
 POLL_SECONDS = 0.1  # how often a server looks for earlier messages while nobody tells it
 
 
-class RedisStore(RedisCursors):
+class RedisStore(RedisTickets):
     """A store on one Redis: a host of the layer's own, or that of `url`, which may be a node of a `cluster`."""
 
     @classmethod
@@ -51,7 +49,6 @@ class RedisStore(RedisCursors):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._claimed = random.randrange(FRACTIONS // 2)  # noqa: S311  to differ from other servers, not to be secret
         self._listener: Listener | None = None
 
     async def open(self, home: str = "") -> None:
@@ -84,27 +81,22 @@ class RedisStore(RedisCursors):
         return await self._claims(await self._link.arun(CLAIM_BACKLOG, self._keys, args), until)
 
     async def hold_back(self, claims: Sequence[Claim], names: Sequence[str]) -> list[bool]:
-        found = [(*_ticket(claim), claim.message.due, name) for claim, name in zip(claims, names, strict=True)]
+        found = [(*_shown(claim), claim.message.due, name) for claim, name in zip(claims, names, strict=True)]
         return await self._act(HOLD_BACK, [self.clock.now()], found)
 
     async def backlogs(self) -> list[str]:
         return [name.decode() for name, _ in await self._link.arun(BACKLOGS, self._keys, ())]
 
-    def _new_generation(self, lease_end: int) -> int:
-        """The lease's end in fractions of a millisecond, and one of them for this claim alone."""
-        self._claimed = self._claimed % (FRACTIONS - 1) + 1
-        return lease_end * FRACTIONS - FRACTIONS + self._claimed
-
     async def finish(self, claims: Sequence[Claim]) -> list[bool]:
-        return await self._act(FINISH, [], [_ticket(claim) for claim in claims])
+        return await self._act(FINISH, [], [_shown(claim) for claim in claims])
 
-    async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: bool) -> list[bool]:
-        found = [(*_ticket(claim), later) for claim, later in zip(claims, due, strict=True)]
-        return await self._act(POSTPONE, [int(spend)], found)
+    async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: int) -> list[bool]:
+        found = [(*_shown(claim), later) for claim, later in zip(claims, due, strict=True)]
+        return await self._act(POSTPONE, [spend], found)
 
     async def bury(self, claims: Sequence[Claim], letters: Sequence[DeadLetter]) -> list[bool]:
         pairs = zip(claims, letters, strict=True)
-        found = [(*_ticket(claim), *letter_args(letter)) for claim, letter in pairs]
+        found = [(*_shown(claim), *letter_args(letter)) for claim, letter in pairs]
         return await self._act(BURY, [MAX_DEAD_LETTERS], found)
 
     async def refuse(self, letters: Sequence[DeadLetter]) -> None:
@@ -147,33 +139,16 @@ class RedisStore(RedisCursors):
 
     async def hand_over_claims(self, parcels: Sequence[Parcel], expiry: int) -> list[Fate]:
         found = [
-            (*_ticket(claim), key, capacity, member, _or_empty(again), _or_empty(claim.message.expires))
+            (*_shown(claim), key, capacity, member, _or_empty(again), _or_empty(claim.message.expires))
             for claim, key, capacity, member, again in parcels
         ]
         return [Fate(answer) for answer in await self._run(HAND_OVER_CLAIMS, [expiry], found)]
-
-    async def _claims(self, found: Sequence[tuple[bytes, bytes, bytes]], until: int) -> list[Claim]:
-        """What a script claimed; what is no message at all becomes a dead letter."""
-        claims: list[Claim] = []
-        junk: list[tuple[Any, ...]] = []
-        for member, due, attempt in found:
-            try:
-                claims.append(Claim(unpack(member, int(due), int(attempt)), until))
-            except Exception as error:  # noqa: BLE001  a raw writer can put anything there
-                letter = junk_letter(member, until // FRACTIONS, error)
-                emit(UNDELIVERABLE, id=letter.id, target="nobody", reason=letter.reason)
-                junk.append((score(until), member, *letter_args(letter)))
-        await self._act(BURY, [MAX_DEAD_LETTERS], junk)
-        return claims
-
-    async def _act(self, script: Script, head: list[Any], found: Sequence[tuple[Any, ...]]) -> list[bool]:
-        return answers(await self._run(script, head, found))
 
 
 def _or_empty(instant: int | None) -> int | str:
     return "" if instant is None else instant
 
 
-def _ticket(claim: Claim) -> tuple[str, bytes]:
+def _shown(claim: Claim) -> tuple[str, bytes]:
     """What every finishing verb shows."""
     return score(claim.generation), pack(claim.message)

@@ -11,8 +11,9 @@ from ..conf import LayerSettings
 from ..errors import KeyTaken, StoreUnavailable
 from ..message import Receipt, Waiting
 from ..redis_link import RedisError, RedisLink, Script
-from .base import MAX_BATCH, Named, Store, Wake
+from .base import MAX_BATCH, Named, Store
 from .redis_members import is_plain, pack, pack_id, put_args, unpack, unpack_id
+from .wake import Wake
 
 PUT_PLAIN, PUT = Script("put_plain"), Script("messages", "put")
 CHANGE = Script("messages", "freeing", "change")

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
-from types import TracebackType
 from typing import Any
 from unittest import mock
 
@@ -19,12 +18,13 @@ from channels import consumer
 from channels.exceptions import StopConsumer
 from channels.layers import InMemoryChannelLayer
 
-from ..embedded import Application, handle
+from ..acking import Handled, ticket_of
+from ..handling import Application, handle
+from ..verdicts import Done, Raised, Unfit
 from .layer import lies_on
 
 TURNS = 10  # of the event loop. From a queue to its handler it takes three
 PATIENCE_SECONDS = 5.0  # real ones; a handler that takes longer may be meant never to end, as one that streams
-ROUTING = ("channels.routing", "django.core.handlers.asgi")  # which refuse a scope that they have nothing for
 
 Dispatch = Callable[[Any], Awaitable[None]]
 AwaitManyDispatch = Callable[[Sequence[Callable[[], Awaitable[Any]]], Dispatch], Awaitable[None]]
@@ -78,23 +78,36 @@ class Handlers:
                 handler.set_result(None)
 
 
-async def work(channel_layer: InMemoryChannelLayer, application: Application) -> bool:
+Settle = Callable[[Handled], Awaitable[None]]
+
+
+async def work(channel_layer: InMemoryChannelLayer, application: Application, settle: Settle) -> bool:
     """Run the consumer of one message that lies on a worker channel, to its end; False where there is none.
 
-    A message on a channel that `application` has no consumer for is left there. What a handler raises is raised.
+    A message on a channel that `application` has no consumer for is left there. What a handler raises is raised, unless
+    its message has `retry`: then that is followed, as by ``runtasks``.
     """
     for channel in list(channel_layer.channels):
         if "!" not in channel and lies_on(channel_layer, channel):
             receive = TakeOne(channel_layer, channel)
-            try:
-                # In a task, so that what a handler does to context variables ends with it.
-                await asyncio.create_task(handle(application, channel, receive))
-            except ValueError as error:
-                if receive.asked or not _raised_in(ROUTING, error.__traceback__):
-                    raise
-            if receive.asked:
+            # In a task, so that what a handler does to context variables ends with it.
+            outcome = await asyncio.create_task(handle(application, channel, receive))
+            if receive.asked or isinstance(outcome, Raised):
+                await _judge(Handled(channel, receive.message, outcome), settle)
                 return True
     return False
+
+
+async def _judge(handled: Handled, settle: Settle) -> None:
+    match handled.outcome:
+        case Unfit(error=Exception() as error):
+            raise error
+        case Raised(error) if ticket_of(handled.content) is None:
+            raise error
+        case Done() if ticket_of(handled.content) is None:
+            pass
+        case _:
+            await settle(handled)
 
 
 class TakeOne:
@@ -102,17 +115,12 @@ class TakeOne:
 
     def __init__(self, channel_layer: InMemoryChannelLayer, channel: str) -> None:
         self.asked = False
+        self.message: MutableMapping[str, Any] = {}
         self._layer, self._channel = channel_layer, channel
 
     async def __call__(self) -> MutableMapping[str, Any]:
         if self.asked:
             raise StopConsumer
         self.asked = True
-        message: MutableMapping[str, Any] = await self._layer.receive(self._channel)
-        return message
-
-
-def _raised_in(modules: Sequence[str], trace: TracebackType | None) -> bool:
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals.get("__name__") in modules
+        self.message = await self._layer.receive(self._channel)
+        return self.message

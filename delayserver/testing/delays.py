@@ -18,7 +18,8 @@ from django.test.utils import override_settings
 
 from ..clock import SystemClock
 from ..conf import IN_MEMORY_LAYER, get_settings, known_layers
-from ..embedded import Application, Embedded
+from ..embedded import Embedded
+from ..handling import Application
 from ..message import DeadLetter, Message, at_instant, instant_of, milliseconds
 from .clock import FakeClock
 from .layer import Delivered

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from channels.layers import get_channel_layer
 
+from ..acking import Handled, Settling
 from ..conf import get_settings
-from ..embedded import Application
+from ..handling import Application
 from ..layers import get_layer
 from ..loops.delivering import Delivering
 from ..loops.intake import Intake
@@ -116,11 +117,17 @@ class SteppedServer:
         await self.handlers.done()
         self.take_in()
         number = 0
-        while self._application is not None and await work(self._layer, self._application):
+        while self._application is not None and await work(self._layer, self._application, self._say):
             await self.handlers.done()
             self.take_in()
             number += 1
             self._check_end(number)
+
+    async def _say(self, handled: Handled) -> None:
+        """What became of a handler -> the store."""
+        settings = get_settings()
+        settling = Settling([self._store], get_layer(settings.channel_layer), settings.max_message_bytes)
+        await settling.settle([handled])
 
     def _check_end(self, number: int) -> None:
         """Refuse to go on for ever."""

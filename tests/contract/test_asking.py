@@ -51,7 +51,7 @@ async def test_attempts_that_are_spent_are_told(store: Store) -> None:
     message = waiting(NOW, retry=Retry())
     await store.aput([message])
     claims = await store.claim(NOW, 1, LEASE)
-    await store.postpone(claims, [NOW + 5], spend=True)
+    await store.postpone(claims, [NOW + 5], spend=1)
     found = await store.aget(Named(message.id))
     assert found is not None
     assert (found.attempt, found.due) == (1, NOW + 5)

@@ -126,7 +126,7 @@ async def test_what_was_taken_from_a_backlog_is_claimed_like_anything_else(store
     assert await store.backlogs() == []
     assert await store.acancel([Named(id=message.id), Named(key="k")]) == [False, False]
     assert await store.next_due() == NOW + LEASE
-    assert await store.postpone(claims, [NOW + 3], spend=True) == [True]
+    assert await store.postpone(claims, [NOW + 3], spend=1) == [True]
     [claim] = await store.claim(NOW + 3, 10, LEASE)
     assert (claim.message.id, claim.message.attempt) == (message.id, 1)
     assert await store.finish([claim]) == [True]
@@ -242,7 +242,7 @@ async def test_a_message_held_back_leaves_its_key_to_the_one_that_took_it(store:
 
 async def test_to_be_held_back_spends_no_attempt(store: Store) -> None:
     await store.aput([waiting(retry=Retry())])
-    await store.postpone(await store.claim(NOW, 10, LEASE), [NOW], spend=True)
+    await store.postpone(await store.claim(NOW, 10, LEASE), [NOW], spend=1)
     assert await store.hold_back(await store.claim(NOW, 10, LEASE), ["sink"]) == [True]
     [claim] = await store.claim_backlog("sink", NOW, 10, LEASE)
     assert claim.message.attempt == 1

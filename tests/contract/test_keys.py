@@ -80,7 +80,7 @@ async def test_a_key_is_free_from_the_moment_of_the_claim(store: Store, on_confl
 async def test_a_postponed_message_has_its_key_again(store: Store) -> None:
     message = waiting(NOW, key="k", retry=Retry())
     await store.aput([message])
-    for spend in (False, True):
+    for spend in (0, -1):
         claims = await store.claim(NOW, 10, LEASE)
         await store.postpone(claims, [NOW], spend=spend)
         [receipt] = await store.aput(each("keep", [waiting(NOW, key="k")]))
@@ -89,12 +89,24 @@ async def test_a_postponed_message_has_its_key_again(store: Store) -> None:
     assert await store.count() == 0
 
 
+@pytest.mark.parametrize("on_conflict", CONFLICTS)
+async def test_a_message_that_is_handed_over_does_not_hold_its_key(store: Store, on_conflict: OnConflict) -> None:
+    first, second = waiting(NOW, key="k", retry=Retry()), waiting(NOW + 1, key="k")
+    await store.aput([first])
+    assert await store.postpone(await store.claim(NOW, 10, LEASE), [NOW], spend=1) == [True]
+    assert await store.aget(Named(key="k")) is None
+    assert await store.acancel([Named(key="k")]) == [False]
+    [receipt] = await store.aput(each(on_conflict, [second]))
+    assert receipt == (second.id, second.due, True)
+    assert ids(await store.claim(NOW + 1, 10, LEASE)) == [first.id, second.id]
+
+
 async def test_a_postponed_message_leaves_its_key_to_the_one_that_took_it(store: Store) -> None:
     first, second = waiting(NOW, key="k"), waiting(NOW + 1, key="k")
     await store.aput([first])
     claims = await store.claim(NOW, 10, LEASE)
     await store.aput([second])
-    assert await store.postpone(claims, [NOW], spend=False) == [True]
+    assert await store.postpone(claims, [NOW], spend=0) == [True]
     assert await store.count() == 2
     assert await store.acancel([Named(key="k")]) == [True]
     assert ids(await store.claim(NOW + 1, 10, LEASE)) == [first.id]
@@ -165,7 +177,7 @@ async def test_a_cancelled_message_frees_its_key(store: Store) -> None:
 async def test_what_was_postponed_can_be_cancelled(store: Store, place: Place) -> None:
     message = waiting(NOW, key="k", retry=Retry())
     await store.aput([message])
-    await store.postpone(await store.claim(NOW, 10, LEASE), [NOW + 50], spend=True)
+    await store.postpone(await store.claim(NOW, 10, LEASE), [NOW + 50], spend=1)
     assert await store.acancel([Named(id=message.id)]) == [True]
     assert await in_thread(place.leftovers) == []
 

@@ -169,7 +169,7 @@ async def test_nothing_is_done_while_the_one_before_is_there(store: Store, state
             [late] = await store.claim(NOW + LEASE, 10, LEASE)
             assert late.message.id == before.id
         case "waiting for an ack":
-            assert await store.postpone(await store.claim(NOW, 10, LEASE), [NOW + 900], spend=True) == [True]
+            assert await store.postpone(await store.claim(NOW, 10, LEASE), [NOW + 900], spend=1) == [True]
     move = Move("nightly", b"1", b"2", put=[occurrence(60)], unless=before.id)
     assert await do(store, move) == Moved(Step.HELD, b"1")
     assert await store.cursors() == {"nightly": b"1"}
@@ -207,7 +207,7 @@ async def tried(store: Store, times: int) -> None:
     """What is due was handed over, and is due again, so often."""
     for _ in range(times):
         claims = await store.claim(NOW, 10, LEASE)
-        assert all(await store.postpone(claims, [NOW] * len(claims), spend=True))
+        assert all(await store.postpone(claims, [NOW] * len(claims), spend=1))
 
 
 async def test_an_occurrence_may_be_moved_and_is_found_where_it_is(store: Store) -> None:
@@ -219,5 +219,5 @@ async def test_an_occurrence_may_be_moved_and_is_found_where_it_is(store: Store)
     assert await store.aget(Named(message.id)) is None
     assert await store.acancel([Named(message.id)]) == [False]
     assert await store.areschedule(Named(message.id), NOW) is False
-    assert await store.postpone([claim], [NOW + 70], spend=False) == [True]
+    assert await store.postpone([claim], [NOW + 70], spend=0) == [True]
     assert await store.aget(Named(message.id)) == replace(message, due=NOW + 70)

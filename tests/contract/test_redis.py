@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
 
 from delayserver.conf import REDIS_LAYER, LayerSettings
 from delayserver.errors import StoreUnavailable
-from delayserver.message import DeadLetter, Target, Waiting, derived_id
-from delayserver.stores.base import MAX_BATCH, Named
+from delayserver.message import DeadLetter, Target, Ticket, Waiting, derived_id
+from delayserver.redis_link import RedisLink
+from delayserver.stores.base import MAX_BATCH, Acked, Named
 from delayserver.stores.moves import Move, Moved, Step
 from delayserver.stores.redis import RedisStore
 from delayserver.stores.redis_members import pack_id
+from delayserver.stores.redis_shelf import MAX_ACT_BYTES
 from delayserver.stores.shelf import MAX_LISTED_BYTES, Wanted
 
 from ..support.clock import NOW
 from .occurrences import do, first, occurrence
-from .places import ids, waiting
+from .places import LEASE, ids, waiting
+from .tickets import TIMEOUT, handed_over, retried
 
 
 @pytest.fixture
@@ -40,6 +44,12 @@ def takes_no_writes(client: redis.Redis) -> Iterator[Callable[[], object]]:
     """Makes Redis refuse every write, as it does without its replicas."""
     yield lambda: client.config_set("min-replicas-to-write", 1)
     client.config_set("min-replicas-to-write", 0)
+
+
+@pytest.fixture
+def out_of_memory(client: redis.Redis) -> Iterator[Callable[[], object]]:
+    yield lambda: client.config_set("maxmemory", 1)
+    client.config_set("maxmemory", 0)
 
 
 async def test_a_redis_that_takes_no_writes_can_still_be_asked(
@@ -85,13 +95,61 @@ async def test_a_message_whose_bytes_differ_when_it_comes_again_is_stored_once(
     assert await store.acancel([Named(id)]) == [True]
 
 
+# -- tickets ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_redis_out_of_memory_is_still_acked(
+    store: RedisStore, out_of_memory: Callable[[], object], client: redis.Redis
+) -> None:
+    tickets = await handed_over(store, retried(NOW, key="a"), retried(NOW + 1), retried(NOW + 2, key="b"))
+    claims = await store.claim(NOW + 9 * TIMEOUT, 1, LEASE)
+    assert await store.hold_back(claims, ["sink"]) == [True]
+    out_of_memory()
+    with pytest.raises(StoreUnavailable):
+        await store.aput([waiting(NOW, key="k")])
+    assert await store.ack(tickets[:2]) == [Acked.DONE] * 2
+    assert await store.arenew(tickets[2:], NOW) == [NOW + TIMEOUT]
+    [claim] = await store.reclaim(tickets[2:], NOW, LEASE)
+    assert claim is not None
+    assert await store.finish([claim]) == [True]
+    assert client.keys() == []
+
+
+async def test_what_a_redis_does_not_take_is_told_as_such(
+    store: RedisStore, takes_no_writes: Callable[[], object]
+) -> None:
+    [ticket] = await handed_over(store, retried())
+    takes_no_writes()
+    for call in (store.ack([ticket]), store.arenew([ticket], NOW), store.reclaim([ticket], NOW, LEASE)):
+        with pytest.raises(StoreUnavailable):
+            await call
+    with pytest.raises(StoreUnavailable):
+        store.renew([ticket], NOW)
+
+
+@pytest.mark.parametrize("size", [100, 60_000])
+async def test_tickets_are_answered_in_acts_that_are_not_long(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """All due at one instant, where to find one message takes reading others."""
+    tickets: list[Ticket] = []
+    for _ in range(0, 120, 10):
+        tickets += await handed_over(store, *(retried(body=b"x" * size) for _ in range(10)))
+    answered: list[int] = []
+    arun = RedisLink.arun
+
+    async def count(*args: Any) -> Any:
+        reply = await arun(*args)
+        answered.append(len(reply))
+        return reply
+
+    monkeypatch.setattr(RedisLink, "arun", count)
+    assert await store.arenew(tickets, NOW) == [NOW + TIMEOUT] * 120
+    assert await store.ack(tickets) == [Acked.DONE] * 120
+    assert max(answered) <= (120 if size == 100 else MAX_ACT_BYTES // (2 * size) + 1)
+
+
 # -- schedules -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def out_of_memory(client: redis.Redis) -> Iterator[Callable[[], object]]:
-    yield lambda: client.config_set("maxmemory", 1)
-    client.config_set("maxmemory", 0)
 
 
 async def test_a_redis_out_of_memory_makes_a_move_wholly_or_not_at_all(

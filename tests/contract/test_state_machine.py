@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import hypothesis
@@ -13,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from delayserver.backoff import Retry
 from delayserver.errors import KeyTaken
-from delayserver.message import Claim, DeadLetter, Occurrence, OnConflict, Waiting
-from delayserver.stores.base import Named, Store
+from delayserver.message import Claim, DeadLetter, Occurrence, OnConflict, Ticket, Waiting
+from delayserver.stores.base import Acked, Named, Store
 from delayserver.stores.memory import MemoryStore
 from delayserver.stores.moves import Move
 from delayserver.stores.shelf import Wanted
@@ -30,6 +31,8 @@ channels = st.sampled_from(["sink", "specific.x!1", "specific.x!2"])
 backlog_names = st.sampled_from(["sink", "specific.x!", "specific.x!1"])
 firings = st.tuples(st.sampled_from("st"), st.integers(0, 2)).map(lambda parts: Occurrence(parts[0], NOW + parts[1]))
 bodies = st.sampled_from([BODY, BODY + b"other"])
+shown = st.lists(st.tuples(choices, st.sampled_from([0, 0, 0, 0, 0, -1, 1])), min_size=1, max_size=3)
+RETRY = Retry(ack_timeout=timedelta(milliseconds=16))
 wishes = st.builds(
     Wanted,
     kind=st.sampled_from([None, "channel", "group"]),
@@ -83,7 +86,7 @@ class StoreMachine(RuleBasedStateMachine):
     def make(self, offset: int, key: str | None, retried: bool, channel: str) -> Waiting:
         due, self.made = self.now + offset, self.made + 1
         id = f"{due:012x}{self.made:020x}"
-        message = waiting(due, id=id, channel=channel, key=key, retry=Retry() if retried else None)
+        message = waiting(due, id=id, channel=channel, key=key, retry=RETRY if retried else None)
         self.messages.append(message)
         return message
 
@@ -182,7 +185,7 @@ class StoreMachine(RuleBasedStateMachine):
         made = []
         for firing, offset, channel, body, retried, late in parts:
             if firing.id not in dead:
-                options = {"retry": Retry() if retried else None, "expires": 1 if late else None, "body": body}
+                options = {"retry": RETRY if retried else None, "expires": 1 if late else None, "body": body}
                 due = self.now + offset
                 made.append(waiting(due, id=firing.id, channel=channel, occurrence=firing, **options))
                 self.fired[firing.id] = None
@@ -253,12 +256,16 @@ class StoreMachine(RuleBasedStateMachine):
         expected, came = self.chosen(which)
         self.answers(self.model.finish(expected), self.real.finish(came))
 
-    @rule(which=st.sets(choices, min_size=1, max_size=3), later=st.lists(offsets, min_size=3, max_size=3))
-    def postpone(self, which: set[int], later: list[int]) -> None:
+    @rule(
+        which=st.sets(choices, min_size=1, max_size=3),
+        later=st.lists(offsets, min_size=3, max_size=3),
+        spend=st.sampled_from([1, 1, 0, -1]),
+    )
+    def postpone(self, which: set[int], later: list[int], spend: int) -> None:
         expected, came = self.chosen(which)
         due = [self.now + offset for offset in later[: len(came)]]
         # only a message with retry counts attempts
-        spend = all(claim.message.retry for claim in came)
+        spend = spend if all(claim.message.retry for claim in came) else 0
         self.answers(self.model.postpone(expected, due, spend=spend), self.real.postpone(came, due, spend=spend))
 
     @rule(which=st.sets(choices, min_size=1, max_size=3))
@@ -270,6 +277,44 @@ class StoreMachine(RuleBasedStateMachine):
     def letter(self, claim: Claim) -> DeadLetter:
         self.made += 1
         return DeadLetter.of(claim.message, NOW + self.made, "a reason")
+
+    # -- what consumers do --------------------------------------------------------------------------------
+
+    def tickets(self, parts: list[tuple[int, int]]) -> list[Ticket]:
+        """Most often of last hand-overs."""
+        found = []
+        for which, off in parts:
+            id = self.id(which)
+            entry = self.model._messages.get(id)
+            found.append(Ticket(id, (entry.message.attempt if entry else 1) + off))
+        return found
+
+    @rule(parts=shown)
+    def ack(self, parts: list[tuple[int, int]]) -> None:
+        tickets = self.tickets(parts)
+        claimed = {id for id, entry in self.model._messages.items() if entry.generation}
+        expected, came = self.both(lambda store: store.ack(tickets))
+        for ticket, wanted, answer in zip(tickets, expected, came, strict=True):
+            assert answer in ({Acked.OTHER, Acked.GONE} if ticket.id in claimed else {wanted})
+
+    @rule(parts=shown)
+    def renew(self, parts: list[tuple[int, int]]) -> None:
+        tickets = self.tickets(parts)
+        self.agree(lambda store: store.arenew(tickets, self.now))
+
+    @rule(parts=shown, lease=st.integers(1, 20))
+    def reclaim(self, parts: list[tuple[int, int]], lease: int) -> None:
+        """One by one, for then no two leases end at one instant."""
+        for ticket in self.tickets(parts):
+            self.reclaim_one(ticket, self.own_lease(lease))
+
+    def reclaim_one(self, ticket: Ticket, lease: int) -> None:
+        [expected], [came] = self.both(lambda store: store.reclaim([ticket], self.now, lease))
+        assert (came and came.message) == (expected and expected.message)
+        if expected is not None:
+            self.claims.append((expected, came))
+
+    # -- what people do -----------------------------------------------------------------------------------
 
     @rule(which=choices)
     def requeue(self, which: int) -> None:

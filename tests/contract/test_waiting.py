@@ -90,10 +90,10 @@ async def test_finish_leaves_nothing_at_all(store: Store, place: Place) -> None:
 
 
 async def test_the_last_finish_of_a_moved_message_leaves_nothing_at_all(store: Store, place: Place) -> None:
-    await store.aput([waiting(key="k", retry=Retry())])
+    await store.aput([message := waiting(key="k", retry=Retry())])
     claims = await store.claim(NOW, 10, LEASE)
-    await store.postpone(claims, [NOW + 5], spend=True)
-    assert await store.areschedule(Named(key="k"), NOW + 3)
+    await store.postpone(claims, [NOW + 5], spend=1)
+    assert await store.areschedule(Named(message.id), NOW + 3)
     assert await store.finish(await store.claim(NOW + 3, 10, LEASE)) == [True]
     assert await in_thread(place.leftovers) == []
 
@@ -102,7 +102,7 @@ async def test_postpone_keeps_the_message_and_its_order(store: Store) -> None:
     messages = [waiting(NOW - n) for n in range(5)]
     await store.aput(messages)
     claims = await store.claim(NOW, 10, LEASE)
-    assert await store.postpone(claims, [NOW + 7] * 5, spend=False) == [True] * 5
+    assert await store.postpone(claims, [NOW + 7] * 5, spend=0) == [True] * 5
     assert await store.next_due() == NOW + 7
     assert await store.claim(NOW + 6, 10, LEASE) == []
     again = await store.claim(NOW + 7, 10, LEASE)
@@ -114,7 +114,7 @@ async def test_each_message_can_be_postponed_to_an_instant_of_its_own(store: Sto
     messages = [waiting() for _ in range(3)]
     await store.aput(messages)
     claims = await store.claim(NOW, 10, LEASE)
-    await store.postpone(claims, [NOW + 3, NOW + 1, NOW + 2], spend=False)
+    await store.postpone(claims, [NOW + 3, NOW + 1, NOW + 2], spend=0)
     again = await store.claim(NOW + 3, 10, LEASE)
     assert ids(again) == ids([messages[1], messages[2], messages[0]])
 
@@ -123,7 +123,7 @@ async def test_spend_counts_an_attempt_and_waiting_again_does_not(store: Store) 
     retry = Retry(max_attempts=9, backoff=timedelta(milliseconds=3), jitter=0.25)
     await store.aput([waiting(retry=retry)])
     attempts = []
-    for n, spend in enumerate([True, False, True, False]):
+    for n, spend in enumerate([1, 0, 1, 0]):
         [claim] = await store.claim(NOW + n, 10, LEASE)
         attempts.append(claim.message.attempt)
         await store.postpone([claim], [NOW + n + 1], spend=spend)
@@ -139,7 +139,7 @@ async def test_a_late_server_is_told_so_and_undoes_nothing(store: Store, other: 
     [held] = await other.claim(NOW + LEASE, 10, LEASE)
 
     assert await store.finish(stale) == [False]
-    assert await store.postpone(stale, [NOW + 9 * LEASE], spend=True) == [False]
+    assert await store.postpone(stale, [NOW + 9 * LEASE], spend=1) == [False]
     assert await store.bury(stale, [letter(NOW)]) == [False]
 
     assert await store.dead_letters(10) == []
@@ -155,9 +155,9 @@ async def test_a_claim_that_was_used_is_worth_nothing(store: Store) -> None:
     message = waiting()
     await store.aput([message])
     claims = await store.claim(NOW, 10, LEASE)
-    assert await store.postpone(claims, [NOW + LEASE], spend=False) == [True]
+    assert await store.postpone(claims, [NOW + LEASE], spend=0) == [True]
     assert await store.finish(claims) == [False]
-    assert await store.postpone(claims, [NOW + 9 * LEASE], spend=False) == [False]
+    assert await store.postpone(claims, [NOW + 9 * LEASE], spend=0) == [False]
     assert await store.bury(claims, [letter(NOW)]) == [False]
     assert ids(await store.claim(NOW + LEASE, 10, LEASE)) == [message.id]
 
@@ -233,7 +233,7 @@ async def test_a_batch_of_any_size_up_to_the_limit_goes_through(store: Store, co
     assert ids(receipts) == ids(messages)
     claims = await store.claim(NOW, 500, LEASE)
     assert ids(claims) == ids(messages)
-    assert await store.postpone(claims, [NOW + 1] * count, spend=False) == [True] * count
+    assert await store.postpone(claims, [NOW + 1] * count, spend=0) == [True] * count
     claims = await store.claim(NOW + 1, 500, LEASE)
     assert await store.finish(claims) == [True] * count
     assert await store.count() == 0

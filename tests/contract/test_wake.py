@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 
+from delayserver.backoff import Retry
+from delayserver.message import Ticket
 from delayserver.stores.base import Named, Store
 from delayserver.stores.moves import Move
 
@@ -118,4 +121,13 @@ async def test_to_ask_for_the_first_due_is_not_to_look(store: Store, other: Stor
     server = await sleeping(store, due)
     await other.aput([waiting(due)])
     assert await store.first_due() == due
+    await server
+
+
+async def test_a_message_that_is_renewed_to_an_earlier_instant_wakes(store: Store, other: Store, due: int) -> None:
+    now, timeout = due - 1_000, timedelta(milliseconds=1_000)
+    await store.aput([message := waiting(now, retry=Retry(ack_timeout=timeout))])
+    await store.postpone(await store.claim(now, 1, 1_000), [due + 60_000], spend=1)
+    server = await sleeping(store, due)
+    assert await other.arenew([Ticket(message.id, 1)], now) == [due]
     await server

@@ -52,6 +52,15 @@ content
     assert without_instants(delays("show", "--key", "k")) == expected
 
 
+def test_it_says_what_no_attempt_is_made_after(delays: Delays) -> None:
+    message = delays.put("sink", MINUTE, CONTENT, retry=Retry(give_up_on=(ValueError, "shop.errors.Re\u0301fused")))
+    assert "; ack within 30 s; given up on builtins.ValueError, shop.errors.Re\u0301fused\n" in delays(
+        "show", message.id
+    )
+    told = delays.json("show", message.id)["message"]["retry"]
+    assert told["give_up_on"] == ["builtins.ValueError", "shop.errors.Re\u0301fused"]
+
+
 def test_a_long_content_is_shortened_unless_all_is_asked_for(delays: Delays) -> None:
     message = delays.put("sink", MINUTE, {"type": "x", "text": "y" * 10_000})
     short, full = delays("show", message.id), delays("show", message.id, "--full")

@@ -17,9 +17,9 @@ from delayserver.events import EXPIRED, HANDED_OVER, counts
 from delayserver.layers.base import Delivered, Delivery, Outcome
 from delayserver.layers.channels_redis import DELIVER, RedisLayer
 from delayserver.loops.dispatch import Dispatch
-from delayserver.message import Occurrence, Target, Waiting, at_instant
+from delayserver.message import Occurrence, Target, Ticket, Waiting, at_instant
 from delayserver.redis_link import RedisLink, Script
-from delayserver.stores.base import Fate, Named, Parcel
+from delayserver.stores.base import Acked, Fate, Named, Parcel
 from delayserver.stores.moves import Move, Moved, Step
 from delayserver.stores.redis import HAND_OVER_CLAIMS, RedisStore
 from delayserver.stores.redis_shelf import MAX_ACT_BYTES
@@ -145,7 +145,7 @@ async def test_occurrences_go_out_in_the_one_act_and_in_due_order(
         work = await store.hand_over(layer.format, now, 100, 30_000, [])
         assert work.handed == 3
         assert {claim.message.id for claim in work.claims} == {made["expired"].id, made["large"].id}
-        await store.postpone(work.claims, [claim.message.due for claim in work.claims], spend=False)
+        await store.postpone(work.claims, [claim.message.due for claim in work.claims], spend=0)
     await run(dispatch)
     for name in ("first", "nächtlich"):
         assert await channel_layer.receive("sink") == made[name].content(layer.unseal)
@@ -221,7 +221,7 @@ async def test_what_expires_between_claim_and_hand_over_is_dropped_with_all_besi
     await put(store, layer, probe(2), expires=60_000)
     now = store.clock.now() + 5
     claims = await store.claim(now, 10, lease=30_000)
-    assert await store.postpone(claims, [now, now], spend=True) == [True, True]  # which leaves attempts behind
+    assert await store.postpone(claims, [now, now], spend=1) == [True, True]  # which leaves attempts behind
     claims = await store.claim(now, 10, lease=30_000)
     first = claims[0]
     assert (first.message.id, first.message.attempt) == (id, 1)
@@ -276,15 +276,17 @@ async def test_what_takes_more_than_moving_bytes_is_not_overtaken(
     assert [(await channel_layer.receive("sink"))["n"] for _ in range(6)] == list(range(6))
 
 
-async def test_with_retry_a_key_is_held_until_the_ack_timeout(
+async def test_with_retry_too_a_key_is_free_from_the_hand_over_on(
     dispatch: Dispatch, store: RedisStore, layer: RedisLayer, channel_layer: RedisChannelLayer
 ) -> None:
-    id = await put(store, layer, probe(), retry=RETRY, key="job")
+    id = await put(store, layer, probe(1), retry=RETRY, key="job")
     await run(dispatch)
-    assert await put(store, layer, probe(), key="job", delay=1) == id
+    step = await put(store, layer, probe(2), key="job", delay=60_000)
+    assert step != id
+    came = await channel_layer.receive("sink")
+    assert await store.ack([Ticket(came["__delay__"]["id"], came["__delay__"]["attempt"])]) == [Acked.DONE]
     assert await store.acancel([Named(key="job")]) == [True]
     assert await store.count() == 0
-    await channel_layer.receive("sink")
 
 
 async def test_many_full_channels_that_get_room_are_all_served_soon(

@@ -9,7 +9,7 @@ import pytest
 
 from delayserver.clock import NANOSECONDS_PER_MS
 from delayserver.content import Content
-from delayserver.layers.base import Arrived, Delivered, Delivery, Full, Inbox, Late, Layer, Outcome
+from delayserver.layers.base import Arrived, Delivered, Delivery, Full, Inbox, Late, Layer, Outcome, Source
 from delayserver.message import Message, Target
 from delayserver.stores.memory import MemoryStore
 
@@ -61,6 +61,9 @@ class FakeLayer(Layer):
 
     def _number_on(self, target: Target) -> int:
         return sum(sent.target == target for sent in self.sent)
+
+    def sources(self, channels: Sequence[str]) -> Sequence[Source]:
+        raise NotImplementedError
 
     def inboxes(self, channel: str, max_bytes: int) -> Sequence[Inbox]:
         return [self.fake_inbox]

@@ -170,12 +170,31 @@ def test_a_full_channel_holds_up_no_other(delays: Delays) -> None:
     assert happened == [7]
 
 
-def test_a_message_that_wants_an_ack_comes_again_and_is_a_dead_letter_in_the_end(delays: Delays) -> None:
+def test_a_message_with_retry_whose_handler_returns_is_done(delays: Delays) -> None:
+    send_later("reports", {"type": "report.build", "id": 7}, delay=0, retry=Retry(ack_timeout=timedelta(seconds=30)))
+    assert len(delays.advance(minutes=2)) == 1
+    assert happened == [7]
+    delays.assert_nothing_scheduled()
+
+
+def test_one_whose_handler_raises_comes_again_and_is_a_dead_letter_in_the_end(delays: Delays) -> None:
+    retry = Retry(max_attempts=3, backoff=timedelta(seconds=10), jitter=0)
+    send_later("reports", {"type": "report.crash"}, delay=0, retry=retry)
+    start = delays.now
+    delivered = delays.advance(minutes=2)
+    assert [one.content["__delay__"]["attempt"] for one in delivered] == [1, 2, 3]
+    assert [one.at - start for one in delivered] == [timedelta(seconds=seconds) for seconds in (0, 10, 30)]
+    [letter] = delays.dead_letters
+    reason = "out of attempts: 3, and the last raised ZeroDivisionError: the report has no rows"
+    assert letter.reason.startswith(f"{reason} (in tests.testing.project.Reports.report_crash, line ")
+
+
+def test_one_that_nobody_reads_comes_again_after_its_ack_timeout(delays: Delays) -> None:
     retry = Retry(max_attempts=3, ack_timeout=timedelta(seconds=30))
-    send_later("reports", {"type": "report.build", "id": 7}, delay=0, retry=retry)
+    send_later("nobody", {"type": "tick"}, delay=0, retry=retry)
     assert [one.content["__delay__"]["attempt"] for one in delays.advance(minutes=2)] == [1, 2, 3]
     [letter] = delays.dead_letters
-    assert (letter.source, letter.reason) == ("reports", "out of attempts: 3 without an ack")
+    assert (letter.source, letter.reason) == ("nobody", "out of attempts: 3 without an ack")
 
 
 def test_what_asgi_delay_cannot_accept_is_a_dead_letter(delays: Delays) -> None:

@@ -22,6 +22,7 @@ retries = st.builds(
     max_wait=milliseconds.map(MS.__mul__),
     jitter=st.floats(0, 1) | st.integers(0, 1),
     ack_timeout=milliseconds.map(MS.__mul__),
+    give_up_on=st.lists(st.sampled_from([ValueError, "shop.errors.Refused", "größe.Fehler"]), max_size=3).map(tuple),
 )
 
 
@@ -111,3 +112,73 @@ def test_a_retry_on_the_wire_is_a_dict(wire: object) -> None:
 def test_an_unknown_name_on_the_wire_is_refused(wire: object) -> None:
     with pytest.raises(InvalidMessage, match="expected retry to have no keys but ack_timeout, backoff"):
         Retry.parse(wire)
+
+
+# -- give_up_on ----------------------------------------------------------------------------------------------
+
+
+class Refused(Exception):
+    class Politely(ValueError):
+        pass
+
+
+def test_classes_are_kept_as_their_dotted_names() -> None:
+    given = (ValueError, "builtins.ValueError", Refused.Politely, "shop.errors.Any", KeyboardInterrupt)
+    names = ("builtins.ValueError", f"{__name__}.Refused.Politely", "shop.errors.Any", "builtins.KeyboardInterrupt")
+    retry = Retry(give_up_on=given)
+    assert retry.give_up_on == names
+    assert retry == Retry(give_up_on=names)
+    assert hash(retry) == hash(Retry(give_up_on=names))
+    assert retry.to_wire()["give_up_on"] == list(names)
+
+
+@pytest.mark.parametrize(
+    ("error", "gives_up"),
+    [
+        (ValueError("x"), True),
+        (UnicodeDecodeError("utf-8", b"", 0, 1, "x"), True),
+        (Refused.Politely(), True),
+        (Refused(), False),
+        (KeyError("ValueError"), False),
+        (OSError(), False),
+    ],
+)
+def test_it_gives_up_on_a_class_and_its_subclasses(error: Exception, gives_up: bool) -> None:
+    for one in (ValueError, "builtins.ValueError"):
+        assert Retry(give_up_on=("shop.errors.Any", one)).gives_up_on(error) is gives_up
+    assert Retry().gives_up_on(error) is False
+
+
+def test_on_the_wire_it_is_a_list_of_names_and_missing_where_there_are_none() -> None:
+    assert Retry.parse({"give_up_on": ["a.B", "a.B"]}).give_up_on == ("a.B",)
+    assert Retry.parse({"give_up_on": []}) == Retry()
+    assert "give_up_on" not in Retry().to_wire()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        *(
+            ((name,), "to name each class with its module, as in builtins.ValueError")
+            for name in ("ValueError", "", ".", ".x", "x.", "a..b", "a.b\n", "a." + "x" * 199)
+        ),
+        *(
+            ((one,), "to hold exception classes or their dotted names")
+            for one in (int, None, 5, ValueError("x"), b"a.b")
+        ),
+        *(
+            (one, "to be a tuple of at most 20 exception classes")
+            for one in (ValueError, "builtins.ValueError", None, {"a.b"}, 5, tuple(f"a.x{n}" for n in range(21)))
+        ),
+    ],
+)
+def test_what_is_no_class_is_refused(given: Any, sentence: str) -> None:
+    with pytest.raises(InvalidMessage, match=f"expected retry give_up_on {sentence}"):
+        Retry(give_up_on=given)
+    with pytest.raises(InvalidMessage, match="expected retry give_up_on"):
+        Retry.parse({"give_up_on": given})
+
+
+def test_a_name_may_be_of_200_characters() -> None:
+    name = "a." + "x" * 198
+    assert Retry(give_up_on=(name,) * 20).give_up_on == (name,)

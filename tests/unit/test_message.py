@@ -116,6 +116,7 @@ anything = st.recursive(
 wire_keys = st.sampled_from(
     ["channel", "group", "content", "delay", "eta", "key", "on_conflict", "expires", "retry", "type", "other"]
 )
+RETRY_PARTS = ("max_attempts", "backoff", "max_wait", "jitter", "ack_timeout", "give_up_on", "x")
 nearly_right = st.one_of(
     st.sampled_from(
         ["sink", "a!b", "", "x" * 99, "keep", "error", "2030-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00"]
@@ -124,7 +125,7 @@ nearly_right = st.one_of(
     st.fixed_dictionaries({"type": anything}, optional={"a": anything, "__delay__": anything}),
     st.fixed_dictionaries(
         {},
-        optional=dict.fromkeys(("max_attempts", "backoff", "max_wait", "jitter", "ack_timeout", "x"), anything),
+        optional=dict.fromkeys(RETRY_PARTS, anything),
     ),
 )
 
@@ -477,6 +478,7 @@ retries = st.builds(
     max_wait=milliseconds,
     jitter=st.floats(0, 1),
     ack_timeout=milliseconds,
+    give_up_on=st.lists(st.sampled_from([ValueError, "shop.errors.Refused", "größe.Fehler"]), max_size=3).map(tuple),
 )
 
 
@@ -494,6 +496,13 @@ def test_options_are_unpacked_exactly_as_they_were_packed(
     message = Waiting("id", 0, Target("channel", "sink"), b"", key, expires, retry, attempt, occurrence=occurrence)
     options = unpack_options(pack_options(message))
     assert Waiting("id", 0, Target("channel", "sink"), b"", **options) == message
+
+
+def test_options_without_classes_to_give_up_on_are_the_bytes_that_they_were_before_there_were_any() -> None:
+    wire = {"max_attempts": 5, "backoff": 1_000, "max_wait": 3_600_000, "jitter": 0.1, "ack_timeout": 30_000}
+    stored: bytes = msgpack.packb([None, None, wire, 0])
+    assert unpack_options(stored) == {"key": None, "expires": None, "retry": Retry(), "attempt": 0}
+    assert pack_options(Waiting("id", 0, Target("channel", "sink"), b"", retry=Retry())) == stored
 
 
 def test_a_message_without_options_costs_no_bytes_for_them() -> None:

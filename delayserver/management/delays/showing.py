@@ -107,9 +107,10 @@ def _when(desk: Desk, at: int) -> str:
 
 def _retry(retry: Retry) -> str:
     wire = retry.to_wire()
+    given_up = f"; given up on {', '.join(map(str, retry.give_up_on))}" if retry.give_up_on else ""
     return (
         f"until acked, at most {counted(retry.max_attempts, 'attempt')}, {span(int(wire['backoff']))} apart at first,"
-        f" {span(int(wire['max_wait']))} at last; ack within {span(retry.ack_timeout_ms)}"
+        f" {span(int(wire['max_wait']))} at last; ack within {span(retry.ack_timeout_ms)}{given_up}"
     )
 
 

@@ -22,11 +22,7 @@ local function outcome_of(i)
   if again == '' then
     remove(id_of(member), member)
   else
-    local id, _, _, key = parse(member)
-    redis.call('ZADD', waiting, again, member)
-    move(id, again)
-    redis.call('HINCRBY', attempts, id, 1)
-    if key then redis.call('HSETNX', keys, key, id) end
+    due_again(id_of(member), member, again)
   end
   return 1
 end

@@ -1,4 +1,5 @@
--- ARGV 1 to spend an attempt, then for each: generation, member, due -> for each whether it was ours
+-- ARGV attempts to spend: 1, 0 or -1; then for each: generation, member, due -> for each whether it was ours
+local spend = tonumber(ARGV[1])
 local held = {}
 for i = 2, #ARGV, 3 do
   local member, due = ARGV[i + 1], ARGV[i + 2]
@@ -7,8 +8,8 @@ for i = 2, #ARGV, 3 do
     local id, _, _, key = parse(member)
     redis.call('ZADD', waiting, due, member)
     move(id, due)
-    if key then redis.call('HSETNX', keys, key, id) end
-    if ARGV[1] == '1' then redis.call('HINCRBY', attempts, id, 1) end
+    if key and spend < 1 then redis.call('HSETNX', keys, key, id) end -- one that is handed over has none
+    if spend ~= 0 and redis.call('HINCRBY', attempts, id, spend) < 1 then redis.call('HDEL', attempts, id) end
   end
   held[#held + 1] = ours and 1 or 0
 end

@@ -1,0 +1,79 @@
+"""How many more messages a worker can take: in all, and of each channel."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..layers.base import Desired, Taken
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A channel that a worker takes from.
+
+    limit
+        at most so many of its messages at once; None for as many as the worker runs
+    keep
+        False where what is in hand may be lost with the worker: it is out of the layer as soon as it is taken
+    """
+
+    channel: str
+    limit: int | None = None
+    keep: bool = True
+
+
+class Room:
+    """For `concurrency` messages at once; `ends` sources take from it, each its share, so that none waits for another.
+
+    `roomier` is called when there is room again after there was none.
+    """
+
+    def __init__(
+        self, subscriptions: Sequence[Subscription], concurrency: int, ends: int, roomier: Callable[[], None]
+    ) -> None:
+        self._turns = deque(subscriptions)  # the first is asked first
+        self._free, self._ends, self._roomier = concurrency, ends, roomier
+        self._used: Counter[str] = Counter()
+        self.closed = False  # for good
+        self.crowded = False  # for now: too much of what was handled is not settled
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing can be taken."""
+        return self.closed or self.crowded or self._free <= 0
+
+    def reserve(self) -> tuple[list[Desired], int]:
+        """What one source may take now, of each channel and in all; nobody else has that room until `settle`."""
+        if self.empty:
+            return [], 0
+        most = -(-self._free // self._ends)
+        desired = []
+        for channel, limit, keep in ((one.channel, one.limit, one.keep) for one in self._turns):
+            room = most if limit is None else min(most, -(-(limit - self._used[channel]) // self._ends))
+            if room > 0:
+                desired.append(Desired(channel, room, keep))
+                self._used[channel] += room
+        self._turns.rotate(-1)
+        self._free -= most
+        return desired, most
+
+    def settle(self, desired: Sequence[Desired], most: int, taken: Sequence[Taken]) -> None:
+        """What was taken needs its room until `free`; the rest of what was reserved is there again."""
+        self._add(most - len(taken))
+        for channel, room, _ in desired:
+            self._used[channel] -= room
+        for one in taken:
+            self._used[one.channel] += 1
+
+    def free(self, channel: str) -> None:
+        """A message of this channel is handled."""
+        self._used[channel] -= 1
+        self._add(1)
+
+    def _add(self, number: int) -> None:
+        was_full = self._free <= 0
+        self._free += number
+        if was_full and self._free > 0:
+            self._roomier()

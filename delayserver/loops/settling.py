@@ -1,0 +1,41 @@
+"""What was handled -> the store's word on it, many at a time; only then it leaves the worker's hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..acking import Handled, Settling
+from .base import Loop
+
+BATCH = 500
+IDLE_SECONDS = 3_600.0
+
+
+class SettlingLoop(Loop):
+    """`settled` is called for each that is settled."""
+
+    name = "settling"
+
+    def __init__(self, settling: Settling) -> None:
+        super().__init__()
+        self._settling = settling
+        self._pile: list[tuple[Handled, Callable[[], None]]] = []
+
+    def __len__(self) -> int:
+        """How many are not settled yet."""
+        return len(self._pile)
+
+    def add(self, handled: Handled, settled: Callable[[], None]) -> None:
+        """Settle this; then `settled` is called."""
+        self._pile.append((handled, settled))
+        self.wake()
+
+    async def run_once(self) -> float:
+        some = self._pile[:BATCH]
+        if not some:
+            return IDLE_SECONDS
+        await self._settling.settle([handled for handled, _ in some])
+        del self._pile[: len(some)]
+        for _, settled in some:
+            settled()
+        return 0

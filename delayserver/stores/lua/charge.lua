@@ -1,0 +1,11 @@
+-- KEYS the counts; ARGV what to do: read, died, begun or cleared; for how many seconds to remember, then names
+-- -> the count of each after that
+local counts = {}
+for i = 3, #ARGV do
+  if ARGV[1] == 'died' then redis.call('HSETNX', KEYS[1], ARGV[i], 1) end
+  if ARGV[1] == 'begun' then redis.call('HINCRBY', KEYS[1], ARGV[i], 1) end
+  if ARGV[1] == 'cleared' then redis.call('HDEL', KEYS[1], ARGV[i]) end
+  counts[#counts + 1] = tonumber(redis.call('HGET', KEYS[1], ARGV[i]) or 0)
+end
+if ARGV[1] ~= 'read' then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
+return counts

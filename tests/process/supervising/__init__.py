@@ -1,0 +1,1 @@
+"""A parent and its children, steered by arguments and signals."""

@@ -33,6 +33,9 @@ How a message comes again and again:
 `overseeing`                    what a person sees of them, and stops
 ==============================  ==============================================================
 
+Slow work that another process does: `offload`, which has an itinerary of its own (`offload_settings`, `offload_hosts`:
+what it may do).
+
 Beside the way: `errors`, `clock`, `backoff` (`Retry`), `events` (every line of the log), `conf` (every setting),
 `handlers` (who would handle a message), `checks` (what is told before anything runs), `stores.shelves` (what people
 see), `testing` (what a project's tests use), `redis_hosts`, `redis_connections`, `redis_link`, `redis_listener` (the

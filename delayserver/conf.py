@@ -14,6 +14,7 @@ from django.dispatch import receiver
 
 from .errors import ConfigurationError, InvalidMessage
 from .message import Target
+from .offload_settings import OffloadSettings, wrongs
 
 STORES = {
     "redis": "delayserver.stores.redis.RedisStore",
@@ -41,6 +42,7 @@ class Settings:
     max_message_bytes: int = 1_048_576
     check_handlers: bool = False
     schedules: Mapping[str, Any] = field(default_factory=dict)
+    offload: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,12 @@ def get_settings() -> Settings:
     if faults:
         raise ConfigurationError(faults[0].sentence)
     return Settings(**{name.lower(): value for name, value in _given().items()})
+
+
+@functools.cache
+def get_offload_settings() -> OffloadSettings:
+    """``DELAYSERVER["OFFLOAD"]`` with its defaults, or `ConfigurationError`."""
+    return OffloadSettings.of(get_settings().offload)
 
 
 def says(name: str) -> bool:
@@ -186,7 +194,8 @@ def settings_faults() -> list[Fault]:
                     "delayserver.E003",
                 )
             )
-    return faults + _store_faults(given) + _channel_faults(given)
+    offload = [Fault(*wrong) for wrong in wrongs(given.get("OFFLOAD", {}))]
+    return faults + _store_faults(given) + _channel_faults(given) + offload
 
 
 def _fits(value: object, kind: type) -> bool:
@@ -294,4 +303,5 @@ def _channel_faults(given: Mapping[str, Any]) -> list[Fault]:
 def _forget(*, setting: str, **_: Any) -> None:
     if setting in ("DELAYSERVER", "CHANNEL_LAYERS"):
         get_settings.cache_clear()
+        get_offload_settings.cache_clear()
         get_layer_settings.cache_clear()

@@ -7,6 +7,9 @@
     ├── InvalidSchedule       a schedule that cannot be kept; says which part, what was expected and what came
     ├── KeyTaken              a message with this key is waiting already (``on_conflict="error"``)
     ├── StoreUnavailable      the store could not be reached, so nothing was stored
+    ├── OffloadFailed         what was offloaded could not be done; says what came instead
+    │   ├── OffloadTimeout    it was not done in time, or nobody answered
+    │   └── OffloadRefused    it may not be done, and nothing was; names the setting
     └── ConfigurationError    the settings do not fit together; says the cure
 """
 
@@ -37,6 +40,18 @@ class KeyTaken(DelayServerError):
 
 class StoreUnavailable(DelayServerError, ConnectionError):
     """The store did not answer; the message was not stored, as far as we know."""
+
+
+class OffloadFailed(DelayServerError):
+    """What was offloaded was begun and could not be done, or could not be handed over."""
+
+
+class OffloadTimeout(OffloadFailed, TimeoutError):
+    """No answer in time. It may be done all the same, or be done yet."""
+
+
+class OffloadRefused(OffloadFailed, ValueError):
+    """Not allowed by the settings, over a limit, or nothing that could ever be done."""
 
 
 class ConfigurationError(DelayServerError, ImproperlyConfigured):

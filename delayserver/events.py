@@ -168,13 +168,21 @@ WORKERS_GIVEN_UP = Event(
     logging.ERROR,
     "every worker process ended within {seconds:.0f} s of its start, {times} times in a row; giving up",
 )
+OFFLOAD_REFUSED = Event("offload_refused", logging.WARNING, "refused an offload ({kind}): {reason}", burst=20)
+OFFLOAD_FAILED = Event("offload_failed", logging.WARNING, "an offload ({kind}) failed: {reason}", burst=20)
+OFFLOAD_RAISED = Event("offload_raised", logging.ERROR, "offloaded function {path} raised {error}", burst=20)
+OFFLOAD_EXPIRED = Event("offload_expired", logging.DEBUG, "dropped an offload ({kind}) that nobody waits for any more")
+OFFLOAD_LATE = Event("offload_late", logging.DEBUG, "dropped an offload's answer that came too late")
+OFFLOAD_UNANSWERED = Event(
+    "offload_unanswered", logging.WARNING, "the answer of an offload ({kind}) did not reach {target}: {reason}", burst=5
+)
 UNKNOWN_LAYER = Event(
     "unknown_layer",
     logging.WARNING,
     "channels_redis {version} is not a version we know; using its public API",
 )
 
-TRACED = (HANDLER_FAILED, WORKER_FAILED)  # errors in a project's own code, whose place one wants to see
+TRACED = (HANDLER_FAILED, WORKER_FAILED, OFFLOAD_RAISED)  # errors in a project's own code, whose place one wants to see
 counts: Counter[str] = Counter()  # how often each event happened in this process, for metrics
 
 

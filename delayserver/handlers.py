@@ -21,7 +21,7 @@ from django.dispatch import receiver
 from django.urls import URLPattern, URLResolver
 from django.utils.module_loading import import_string
 
-from .conf import asgi_application
+from .conf import asgi_application, get_offload_settings
 from .content import shown
 from .errors import ConfigurationError, InvalidMessage
 from .message import Target
@@ -181,8 +181,10 @@ def worker_channels() -> list[str]:
 def check_handler(target: Target, type: str) -> None:
     """Raise `InvalidMessage` where no consumer that may read from `target` has a method for `type`.
 
-    A worker channel has one consumer. On a specific channel, and in a group, may be any.
+    A worker channel has one consumer. On a specific channel, and in a group, may be any. Offloads need none.
     """
+    if target.kind == "channel" and target.name == get_offload_settings().channel:
+        return
     worker = target.name if target.kind == "channel" and "!" not in target.name else None
     fault = _fault(worker, type)
     if fault is not None:

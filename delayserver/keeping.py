@@ -6,6 +6,7 @@ It is a thread so that a handler which blocks the loop loses nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import sys
 import threading
@@ -41,6 +42,7 @@ class Job:
     acked_by: float = 0.0  # when that is due again
     ack_seconds: float = 0.0  # and how long it waits at a time
     begun: bool = False
+    charged: bool = False  # should this worker die now, it may be the message's fault
 
     def needs_lease(self, now: float) -> bool:
         return bool(self.taken.generation) and now - self.renewed_at > self.source.lease / 3
@@ -89,7 +91,8 @@ class Keeper:
         now = monotonic()
         if self._asked_at is None:
             self._asked_at, self._told = now, False
-            self._loop.call_soon_threadsafe(self._answer)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the worker has ended
+                self._loop.call_soon_threadsafe(self._answer)
         elif not self._told and now - self._asked_at >= BLOCKED_SECONDS:
             self._told = True
             self._tell_blocked(now - self._asked_at)

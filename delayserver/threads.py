@@ -102,6 +102,8 @@ class LentThread(Executor):
     def give_back(self) -> None:
         """The message is handled; what its cancelled handler still runs there ends first."""
         self._over = True
+        for future, _ in self._work:  # it never had a thread
+            future.cancel()
         if self._executor is not None:
             self._executor.submit(close_old_connections)
             self._threads.take_back(self._executor)
@@ -118,6 +120,8 @@ def _do(future: Future[Any], work: Callable[[], Any]) -> None:
         return
     try:
         result = work()
+    except StopIteration as error:  # which no future of asyncio takes: who awaits it would wait for ever
+        future.set_exception(RuntimeError(f"sync code raised StopIteration({error})"))
     except BaseException as error:  # noqa: BLE001  SystemExit too
         future.set_exception(error)
     else:

@@ -33,6 +33,8 @@ from .verdicts import Done, Outcome, Unfit
 CONCURRENCY, THREADS, GRACE_SECONDS = 100, 10, 30.0
 CANCEL_SECONDS = 1.0  # how long handlers that are cut off may take to clean up
 LAST_SECONDS = 5.0  # how long it may take to say what is done, when the worker stops
+# How long a server that has delivered a message may take to say so, where that is not one act; asked so far apart.
+UNSAID_SECONDS = (0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
 MAX_DEATHS = 3  # of workers, with a message begun
 ALONE = 2  # so many of them, and it is run with no other such message beside it
 
@@ -70,6 +72,7 @@ class Worker:
         self._application, self._subscriptions = application, list(subscriptions)
         self._concurrency, self._grace, self._ready = concurrency, grace, ready
         self._layer, self._stores = get_layer(self.alias), get_stores(self.alias)
+        self._one_act = False  # whether the store knows of a hand-over before a worker can take the message
         home = get_layer_settings(self.alias).home
         self._settling = Settling(self._stores, self._layer, settings.max_message_bytes, home)
         self._settler = SettlingLoop(self._settling)
@@ -95,8 +98,9 @@ class Worker:
         """Run until `stop`. No handler, and no error of the layer or a store, ends it."""
         take_short_way()
         await insist("layer", self._layer.open)
+        self._one_act = bool(self._layer.format) and all(store.place in self._layer.places for store in self._stores)
         sources = self._layer.sources([one.channel for one in self._subscriptions])
-        self._room = Room(self._subscriptions, self._concurrency, len(sources), self._wake)
+        self._room = Room(self._subscriptions, self._concurrency, len(sources))
         self._keeper = Keeper(self._jobs)
         for number, source in enumerate(sources):
             taker = Taking(source, self._room, functools.partial(self._begin, source))
@@ -121,11 +125,6 @@ class Worker:
             self._threads.stop()
             emit(WORKER_STOPPED)
 
-    def _wake(self) -> None:
-        """There is room again, for whichever source."""
-        for taker in self._takers.values():
-            taker.wake()
-
     async def aclose(self) -> None:
         """After `run`: let the connections go, where nothing else in this event loop uses them."""
         await self._layer.aclose()
@@ -140,6 +139,9 @@ class Worker:
         now = monotonic()
         jobs = [Job(source, one, now, ticket_of(one.content)) for one in taken]
         self._jobs.update(dict.fromkeys(jobs))
+        if self._room.closed:  # meanwhile
+            await self._put_down(jobs)
+            return
         self._keeper.begin()
         special: list[Job] = []
         for job in jobs:
@@ -168,22 +170,31 @@ class Worker:
 
     async def _begin_special(self, source: Source, jobs: Sequence[Job]) -> None:
         """Those whose store has a say, and those that were in hand when a worker died."""
-        current = await self._renew(jobs)
-        died = [job for job in current if job.taken.again]
+        await self._renew(jobs)
+        unknown = [job for job in jobs if job.ticket is not None and job.store is None]
+        for job in unknown:
+            self._begin_unknown(job)
+        await self._begin_known(source, [job for job in jobs if job not in unknown])
+
+    async def _begin_known(self, source: Source, jobs: Sequence[Job]) -> None:
+        """Those of which a store knows, or that need none."""
+        died = [job for job in jobs if job.taken.again]
         await source.charges([_name(job) for job in died], Charge.DIED)
-        resumed = [job for job in died if job.store is not None and job.ticket is not None]
+        resumed = [job for job in died if job.store is not None]
         await self._settling.give_back([job.ticket for job in resumed if job.ticket])
         for job in resumed:  # the store hands it over again, with another attempt
             self._forget(job)
-        rest = [job for job in current if job in self._jobs]
+        rest = [job for job in jobs if job not in resumed]
         suspects = [job for job in rest if job.taken.again or (job.ticket is not None and job.ticket.attempt > 1)]
         charges = await source.charges([_name(job) for job in suspects], Charge.READ)
         deaths = dict(zip(suspects, charges, strict=True))
         for job in rest:
             self._start(job, deaths.get(job, 0))
 
-    async def _renew(self, jobs: Sequence[Job]) -> list[Job]:
-        """Those that are to run: not a copy of what was handed over again, or is done. Acks count from now."""
+    async def _renew(self, jobs: Sequence[Job]) -> None:
+        """Acks count from now. Each gets the store that knows of it: none does of a copy of what was handed over again,
+        or is done. What no store need know of has no ticket from here on.
+        """
         asked = [job for job in jobs if job.ticket is not None]
         for store in self._stores:
             for start in range(0, len(asked), MAX_BATCH):
@@ -192,10 +203,6 @@ class Worker:
         for job in asked:
             if may_be_unkept(job.taken.content):
                 job.ticket = None
-            else:
-                count(WORKER_STALE)
-                self._forget(job)
-        return [job for job in jobs if job in self._jobs]
 
     async def _renew_in(self, store: Store, jobs: Sequence[Job]) -> None:
         now = (await store.aread_clock()).now()
@@ -204,6 +211,27 @@ class Worker:
             if due is not None:
                 job.store, job.ack_seconds = store, (due - now) / 1000
                 job.acked_by = monotonic() + job.ack_seconds
+
+    def _begin_unknown(self, job: Job) -> None:
+        """A copy of what was handed over again, or is done; or its server is about to say that it handed it over."""
+        if self._one_act:
+            self._leave_out(job)
+        else:
+            name = f"handler {job.taken.channel}"
+            self._jobs[job] = asyncio.create_task(self._ask_again(job), name=name)
+
+    async def _ask_again(self, job: Job) -> None:
+        for seconds in UNSAID_SECONDS:
+            await asyncio.sleep(seconds)
+            await insist("renewing", functools.partial(self._renew, [job]))
+            if job.store is not None:
+                await insist("beginning", functools.partial(self._begin_known, job.source, [job]))
+                return
+        self._leave_out(job)
+
+    def _leave_out(self, job: Job) -> None:
+        count(WORKER_STALE)
+        self._forget(job)
 
     # -- handled --------------------------------------------------------------------------------------------
 
@@ -232,7 +260,9 @@ class Worker:
 
     async def _run_charged(self, job: Job) -> None:
         await insist("charges", lambda: self._charge(job, Charge.BEGUN))
+        job.charged = True
         await self._run(job)
+        job.charged = False
         await self._clear(job)
 
     async def _clear(self, job: Job) -> None:
@@ -249,11 +279,11 @@ class Worker:
         else:
             handled = Handled(job.taken.channel, job.taken.content, outcome, job.taken.raw)
             self._settler.add(handled, functools.partial(self._leave, job))
-        self._room.crowded = len(self._settler) > 2 * self._concurrency
+        self._room.crowd(len(self._settler) > 2 * self._concurrency)
 
     def _leave(self, job: Job) -> None:
         """In hand -> gone; but what was given back meanwhile is no longer ours."""
-        self._room.crowded = len(self._settler) > 2 * self._concurrency
+        self._room.crowd(len(self._settler) > 2 * self._concurrency)
         if job in self._jobs:
             del self._jobs[job]
             self._takers[job.source].done(job.taken)
@@ -292,6 +322,10 @@ class Worker:
 
     async def _give_back(self, jobs: Sequence[Job]) -> None:
         """At once, to whoever takes it next; what was begun with an attempt spent, where it counts them."""
+        for job in jobs:
+            if job.charged:  # it was cut off: no death, however often that happens
+                await self._charge(job, Charge.SPARED)
+                job.charged = False
         begun = [job for job in jobs if job.begun and job.ticket is not None and job.store is not None]
         await self._settling.give_back([job.ticket for job in begun if job.ticket])
         for job in begun:

@@ -187,6 +187,7 @@ class Charge(StrEnum):
     READ = "read"
     DIED = "died"  # it was in the hand of a worker that died: 1, where there is none
     BEGUN = "begun"  # one more
+    SPARED = "spared"  # one fewer: it was cut off, and nobody died
     CLEARED = "cleared"
 
 

@@ -68,7 +68,8 @@ class RedisSource(Source):
             if not kept.get(one.channel, True):
                 one.generation = b""
         lost = [one for one, held in zip(done, ours, strict=True) if not held]
-        return Turn(found, lost, self._seconds(next_end))
+        cut_short = len(found) == MAX_BATCH or sum(map(_size, found)) >= MAX_BATCH_BYTES
+        return Turn(found, lost, 0.0 if cut_short else self._seconds(next_end))
 
     def _seconds(self, next_end: bytes) -> float:
         hears = self._listener is not None and self._listener.hears

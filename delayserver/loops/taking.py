@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..clock import monotonic
@@ -38,7 +39,7 @@ class Taking(Loop):
         self.wake()
 
     async def run_once(self) -> float:
-        desired, most = self._room.reserve()
+        desired, most = self._room.reserve(self.wake)
         if not most and not self._done:
             return FULL_SECONDS
         taken: Sequence[Taken] = ()
@@ -54,7 +55,7 @@ class Taking(Loop):
                 emit(RESUMED, of=one.channel, channel=one.channel)
         if taken:
             await self._begin(taken)
-        return 0 if self._done or len(taken) == most else seconds
+        return 0 if self._done or _filled(desired, most, taken) else seconds
 
     async def _turn(self, desired: Sequence[Desired], most: int) -> tuple[Sequence[Taken], float]:
         done = self._done[:BATCH]
@@ -73,3 +74,11 @@ class Taking(Loop):
                 await self._turn((), 0)
         finally:
             await self._source.aclose()
+
+
+def _filled(desired: Sequence[Desired], most: int, taken: Sequence[Taken]) -> bool:
+    """Whether there may be more than was taken."""
+    if not taken:
+        return False
+    number = Counter(one.channel for one in taken)
+    return len(taken) == most or any(number[one.channel] == one.most for one in desired)

@@ -129,9 +129,9 @@ class ClaimTable(CursorTable):
         return held
 
     def postpone(self, claims: Sequence[Claim], due: Sequence[int], spend: int) -> list[bool]:
-        return self.serve(self._postpone, claims, due, spend)
+        return self.serve(self._postpone, claims, due, spend, self.connection.in_atomic_block)
 
-    def _postpone(self, claims: Sequence[Claim], due: Sequence[int], spend: int) -> list[bool]:
+    def _postpone(self, claims: Sequence[Claim], due: Sequence[int], spend: int, joined: bool) -> list[bool]:
         held = self._held(claims)
         ours = only(claims, held)
         keys = [None] * len(ours) if spend > 0 else self._free_keys(ours)
@@ -140,6 +140,8 @@ class ClaimTable(CursorTable):
             alike[later, key, pack_options(message.spent(spend))].append(message.id)
         for (later, key, options), ids in alike.items():  # most often one: no key, one instant for all
             self._all.filter(pk__in=ids).update(due=later, generation=0, key=key, options=options)
+        if ours and spend < 1:  # with an attempt spent it was handed over, and who did that knows when it is due again
+            self._announce(min(later for later, _, _ in alike), joined)
         return held
 
     def bury(self, claims: Sequence[Claim], letters: Sequence[DeadLetter]) -> list[bool]:

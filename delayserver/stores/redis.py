@@ -92,7 +92,7 @@ class RedisStore(RedisTickets):
 
     async def postpone(self, claims: Sequence[Claim], due: Sequence[int], *, spend: int) -> list[bool]:
         found = [(*_shown(claim), later) for claim, later in zip(claims, due, strict=True)]
-        return await self._act(POSTPONE, [spend], found)
+        return await self._act(POSTPONE, [self._channel, self._now(), spend], found)
 
     async def bury(self, claims: Sequence[Claim], letters: Sequence[DeadLetter]) -> list[bool]:
         pairs = zip(claims, letters, strict=True)

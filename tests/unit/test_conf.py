@@ -102,6 +102,9 @@ FAULTS: list[tuple[object, str, str, str]] = [
     ({"STORE": "memory", "STORE_OPTIONS": {"url": "x"}}, "E005", "memory store .* url", "none"),
     ({"CHANNEL": "my delay"}, "E006", r"\['CHANNEL'\]: expected channel to be a name .* got 'my delay'", "Correct"),
     ({"CHANNEL": ""}, "E006", r"\['CHANNEL'\]: .* got ''", "Correct"),
+    ({"OFFLOAD": {"HOST": []}}, "E016", r"\['OFFLOAD'\] has an unknown name 'HOST'", "Known names: CALLABLES,"),
+    ({"OFFLOAD": []}, "E017", r"\['OFFLOAD'\] to be a dict, got list", "leave it out"),
+    ({"OFFLOAD": {"HOSTS": ["*"]}}, "E018", r"\['OFFLOAD'\]\['HOSTS'\]\[0\] cannot be read", "api.example.com"),
     ({"CHANNEL": "a" * 100}, "E006", r"\['CHANNEL'\]: .* 1 to 99", "Correct"),
 ]
 

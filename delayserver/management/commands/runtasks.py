@@ -16,9 +16,9 @@ from typing import Any
 from channels.routing import get_default_application
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from delayserver.conf import PUBSUB_LAYER, get_layer_settings, get_settings
+from delayserver.conf import PUBSUB_LAYER, get_layer_settings, get_offload_settings, get_settings
 from delayserver.errors import ConfigurationError, InvalidMessage
-from delayserver.handling import Application
+from delayserver.handling import Application, Receive, Scope, Send
 from delayserver.loops.room import Subscription
 from delayserver.message import Target
 from delayserver.supervising import Parent, supervise
@@ -96,7 +96,7 @@ class Command(BaseCommand):
             alias = options["layer"] or get_settings().channel_layer
             self._refuse(alias, options["processes"])
             subscriptions = _subscriptions(options["channels"], options["at_most_once"])
-            application = get_default_application()
+            application = _application(subscriptions)
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
         serve = functools.partial(self._serve, application, subscriptions, alias, options)
@@ -181,6 +181,27 @@ def _leave(code: int) -> None:
                 os._exit(code)
 
 
+# -- what runs the messages -----------------------------------------------------------------------------------
+
+
+def _application(subscriptions: Sequence[Subscription]) -> Application:
+    """The project's own; and for the channel of offloads what does them, so that no project need route it."""
+    offloads = get_offload_settings().channel
+    if offloads not in [one.channel for one in subscriptions]:
+        project: Application = get_default_application()
+        return project
+    from delayserver.offload import OffloadConsumer
+
+    project = get_default_application() if len(subscriptions) > 1 else OffloadConsumer.as_asgi()
+    return functools.partial(_route, {offloads: OffloadConsumer.as_asgi()}, project)
+
+
+async def _route(
+    ours: Mapping[str, Application], project: Application, scope: Scope, receive: Receive, send: Send
+) -> None:
+    await ours.get(scope["channel"], project)(scope, receive, send)
+
+
 # -- arguments -----------------------------------------------------------------------------------------------
 
 
@@ -222,4 +243,10 @@ def _subscriptions(found: list[Subscription], at_most_once: list[str]) -> list[S
     unknown = sorted(set(at_most_once) - set(names))
     if unknown:
         raise CommandError(f"--at-most-once names channels that this worker does not take from: {', '.join(unknown)}")
-    return [Subscription(one.channel, one.limit, keep=one.channel not in at_most_once) for one in found]
+    return [Subscription(one.channel, _limit(one), keep=one.channel not in at_most_once) for one in found]
+
+
+def _limit(one: Subscription) -> int | None:
+    """Offloads have a limit of their own in the settings."""
+    offload = get_offload_settings()
+    return offload.max_at_once if one.limit is None and one.channel == offload.channel else one.limit

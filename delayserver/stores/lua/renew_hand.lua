@@ -1,5 +1,6 @@
 -- KEYS what is in hand; ARGV lease (ms), after how many seconds it is forgotten, then for each: generation, member
 -- -> for each 1 if it was still ours
+redis.call('ZREM', KEYS[1], '') -- it takes nothing: see freeing.lua
 local lease_end = now_ms() + tonumber(ARGV[1])
 local held = {}
 for i = 3, #ARGV, 2 do

@@ -41,6 +41,7 @@ local function take_over(p)
   for i = 1, #found, 2 do
     if budget <= 0 then return end
     local theirs = found[i + 1] % 1
+    if not keeps[p] then redis.call('ZREM', KEYS[2 * p], found[i]) end
     take(p, theirs == mine and (mine + 0.5) % 1 or mine, 1, found[i])
   end
 end

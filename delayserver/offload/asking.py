@@ -1,0 +1,229 @@
+"""The caller's side: one background thread per process, the hub, which sends all offloads and reads all answers.
+
+So a view under WSGI, an async view and a consumer share a handful of connections, whatever event loop they have, or
+none. On the in-memory layer, which ends at the process, the hub does the work itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from contextvars import Context
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from channels.layers import channel_layers
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+from ..clock import SystemClock
+from ..conf import get_layer_settings, get_offload_settings, get_settings
+from ..content import Content
+from ..errors import DelayServerError, OffloadFailed, OffloadTimeout
+from ..events import OFFLOAD_LATE, OFFLOAD_UNANSWERED, emit
+from ..layers.base import Delivered
+from ..loops.base import insist
+from ..message import Target
+from ..offload_settings import name_of
+from ..sending import agroup_send_later, asend_later
+from .answers import Reply, read_reply
+from .asked import Offload
+from .outbox import outbox, why_not
+from .performing import perform
+
+GRACE_SECONDS = 2.0  # after its timeout, for the worker's own word on what was too slow
+T = TypeVar("T")
+
+
+class Hub:
+    """An event loop in a thread. Its public methods are called from any other thread, or from any event loop."""
+
+    def __init__(self) -> None:
+        self._alias = get_settings().channel_layer
+        self._is_local = get_layer_settings(self._alias).in_memory
+        self._number = 0  # of the offloads that this process waits for
+        self._waiting: dict[str, asyncio.Future[Content]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._reply_to: asyncio.Task[Target] | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="delayserver offload", daemon=True)
+        self._thread.start()
+
+    def ask(self, offload: Offload) -> Future[Reply]:
+        """Its answer; raises the `OffloadFailed` that it is, or an `OffloadTimeout` where there is none in time."""
+        return self._submit(self._ask_here if self._is_local else self._ask, offload)
+
+    def send(self, offload: Offload) -> Future[None]:
+        """Hand it over; the answer goes to its own target. `OffloadFailed` where it could not be handed over."""
+        return self._submit(self._begin_here if self._is_local else self._send, offload)
+
+    def close(self) -> None:
+        """End the thread. Whoever still waits is told that it was cancelled."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    # -- the thread ----------------------------------------------------------------------------------------------
+
+    def _submit(self, act: Callable[[Offload], Coroutine[Any, Any, T]], offload: Offload) -> Future[T]:
+        """In an empty context: that of a caller names threads of a request that may have ended."""
+        return Context().run(asyncio.run_coroutine_threadsafe, act(offload), self._loop)
+
+    def _keep(self, act: Coroutine[Any, Any, None]) -> None:
+        """A task that nobody awaits."""
+        task = self._loop.create_task(act, name="delayserver offload")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+    # -- by a worker ---------------------------------------------------------------------------------------------
+
+    async def _ask(self, offload: Offload) -> Reply:
+        deadline = SystemClock().now() + int(offload.timeout * 1000)
+        try:
+            with self._admitted():
+                async with asyncio.timeout(offload.timeout + GRACE_SECONDS):
+                    reply_to = await asyncio.shield(self._listen())
+                    answered = self._waiting[offload.id] = self._loop.create_future()
+                    await self._send(replace(offload, deadline=deadline, reply_to=reply_to))
+                    return read_reply(await answered)
+        except TimeoutError as error:
+            if isinstance(error, OffloadTimeout):
+                raise
+            channel = get_offload_settings().channel
+            sentence = f"nobody answered within {offload.timeout:g} s: is `manage.py runtasks {channel}` running?"
+            raise OffloadTimeout(sentence) from None
+        finally:
+            self._waiting.pop(offload.id, None)
+
+    async def _send(self, offload: Offload) -> None:
+        target = Target("channel", get_offload_settings().channel)
+        outcome = await outbox().send(target, offload.message(), offload.timeout)
+        if not isinstance(outcome, Delivered):
+            raise OffloadFailed(f"it could not be handed to a worker: {why_not(outcome, target)}")
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """One more that this process waits for; `OffloadFailed` where that is too many."""
+        most = get_offload_settings().max_waiting
+        if self._number >= most:
+            raise OffloadFailed(f"more than {name_of('MAX_WAITING')} ({most}) offloads of this process wait at once")
+        self._number += 1
+        try:
+            yield
+        finally:
+            self._number -= 1
+
+    # -- answers -------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> asyncio.Task[Target]:
+        """Where answers come in: begun by the first who asks, for as long as the hub lives."""
+        if self._reply_to is None or (self._reply_to.done() and self._reply_to.exception()):
+            self._reply_to = self._loop.create_task(self._begin_to_listen())
+        return self._reply_to
+
+    async def _begin_to_listen(self) -> Target:
+        layer = channel_layers.make_backend(self._alias)  # our own: Channels shares one among all event loops
+        try:
+            channel = await layer.new_channel()
+        except Exception as error:  # noqa: BLE001  a layer that subscribes may raise anything where its server is away
+            raise OffloadFailed(f"the channel layer could not be reached ({type(error).__name__})") from None
+        self._keep(self._read(layer, channel))
+        return Target("channel", channel)
+
+    async def _read(self, layer: Any, channel: str) -> None:
+        """For ever, by one `receive` that is never cancelled: cancelled ones lose messages."""
+        while True:
+            await insist("offload answers", functools.partial(self._read_one, layer, channel))
+
+    async def _read_one(self, layer: Any, channel: str) -> None:
+        message = await layer.receive(channel)
+        answered = self._waiting.get(message.get("id", ""))
+        if answered is None or answered.done():
+            emit(OFFLOAD_LATE)
+        else:
+            answered.set_result(message)
+
+    # -- in this process -----------------------------------------------------------------------------------------
+
+    async def _ask_here(self, offload: Offload) -> Reply:
+        with self._admitted():
+            return read_reply(await perform(offload))
+
+    async def _begin_here(self, offload: Offload) -> None:
+        admitted = ExitStack()
+        admitted.enter_context(self._admitted())
+        self._keep(self._answer_here(offload, admitted))
+
+    async def _answer_here(self, offload: Offload, admitted: ExitStack) -> None:
+        """By the delay server in this process: the in-memory layer belongs to its event loop, not to this one."""
+        with admitted:
+            await self._perform_and_reply(offload)
+
+    async def _perform_and_reply(self, offload: Offload) -> None:
+        answer, target = await perform(offload), offload.reply_to
+        if target is None:
+            return
+        send = asend_later if target.kind == "channel" else agroup_send_later
+        try:
+            await send(target.name, answer, delay=0, on_commit=False)
+        except Exception as error:  # noqa: BLE001  a store that is away may raise anything
+            reason = error if isinstance(error, DelayServerError) else type(error).__name__
+            emit(OFFLOAD_UNANSWERED, of=target.name, kind=offload.asked.kind, target=target.name, reason=reason)
+
+
+# -- the one of this process -----------------------------------------------------------------------------------------
+
+_hub: Hub | None = None
+_making = threading.Lock()
+_inherited: list[Hub] = []  # of parent processes: kept, so that nothing of theirs is closed here
+
+
+def get_hub() -> Hub:
+    """The hub of this process, begun with the first offload."""
+    global _hub
+    with _making:
+        if _hub is None:
+            _hub = Hub()
+        return _hub
+
+
+def close_hub() -> None:
+    """End it, if there is one; the next offload begins another."""
+    global _hub
+    with _making:
+        hub, _hub = _hub, None
+    if hub is not None:
+        hub.close()
+
+
+def _after_fork() -> None:
+    global _hub, _making
+    if _hub is not None:
+        _inherited.append(_hub)
+    _hub, _making = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **_: object) -> None:
+    if setting in ("DELAYSERVER", "CHANNEL_LAYERS"):
+        close_hub()

@@ -1,0 +1,62 @@
+"""A call, done: an async function in the event loop, any other in a thread of its own kind."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import inspect
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction
+from channels.db import database_sync_to_async
+
+from ..content import Content
+from ..errors import OffloadFailed
+from ..events import OFFLOAD_RAISED, emit
+from ..offload_settings import OffloadSettings
+from .asked import Call
+
+
+async def run_call(call: Call, settings: OffloadSettings) -> Content:
+    """The fields of a `CallReply`; `OffloadFailed` names what the function raised, and the log has the rest."""
+    function = await _find(call.path)
+    try:
+        if iscoroutinefunction(function):
+            result = await function(*call.args, **call.kwargs)
+        else:
+            in_thread = database_sync_to_async(
+                function, thread_sensitive=False, executor=_threads(settings.max_threads)
+            )
+            result = await in_thread(*call.args, **call.kwargs)
+        return {"result": await result if inspect.isawaitable(result) else result}
+    except Exception as error:  # noqa: BLE001  a project's own function may raise anything
+        emit(OFFLOAD_RAISED, of=call.path, error=error, path=call.path)
+        raise OffloadFailed(f"{call.path} raised {type(error).__name__}") from None
+
+
+async def _find(path: str) -> Any:
+    """The function; its module is imported in a thread, since that may take long."""
+    module, _, name = path.rpartition(".")
+    try:
+        if module not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, module)
+        function = getattr(sys.modules[module], name)
+    except Exception as error:  # noqa: BLE001  and so may its module
+        emit(OFFLOAD_RAISED, of=path, error=error, path=path)
+        raise OffloadFailed(f"{path} cannot be imported where the worker runs ({type(error).__name__})") from None
+    if not callable(function):
+        raise OffloadFailed(f"{path} is no function")
+    return function
+
+
+@functools.cache
+def _threads(number: int) -> ThreadPoolExecutor:
+    """Apart from the event loop's own, which looks up hosts: functions that hang must not stop those."""
+    return ThreadPoolExecutor(number, thread_name_prefix="delayserver offload")
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)

@@ -1,0 +1,1 @@
+"""Offloads: guards, a local server of odd answers, workers as users run them."""

@@ -41,12 +41,23 @@ def env(on_redis: str, offload_options: dict[str, Any]) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def worker(start_process: Start, env: dict[str, str]) -> Process:
-    """The worker that every project has: ``manage.py runworker``."""
-    process = start_process([sys.executable, "-m", "django", "runworker", "asgi.offload"], env=env)
-    process.wait_for_line("Running worker")
+READY = {"runtasks": "^worker ready", "runworker": "Running worker"}
+
+
+@pytest.fixture(params=READY)
+def worker(request: pytest.FixtureRequest, start_process: Start, env: dict[str, str]) -> Process:
+    """Ours; and the worker that every project has, where that routes the channel itself."""
+    process = start_process([sys.executable, "-m", "django", request.param, "asgi.offload"], env=env)
+    process.wait_for_line(READY[request.param])
     return process
+
+
+def test_a_project_need_not_route_the_channel(start_process: Start, env: dict[str, str]) -> None:
+    """Nor have any application at all."""
+    env["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    process = start_process([sys.executable, "-m", "django", "runtasks", "asgi.offload"], env=env)
+    process.wait_for_line("^worker ready: channels asgi.offload \\(100 at once\\), ")
+    assert async_to_sync(offload.call)(f"{HERE}.double", 21).result == 42
 
 
 ODD: dict[str, object] = {  # what each path comes to

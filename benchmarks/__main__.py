@@ -1,4 +1,4 @@
-"""``python -m benchmarks [PART...] [--quick] [--save]``: one table, next to bare limits and to Celery and huey."""
+"""``python -m benchmarks [PART...] [--quick] [--save]``: one table, next to bare limits and to its peers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,19 @@ from importlib.util import find_spec
 
 from tests.support.servers import HOST, free_port
 
-PARTS = ("schedule", "handing", "database", "lateness", "burst", "waiting", "growth", "steering", "occurrences")
-PEERS = ("celery", "huey")
+PARTS = (
+    "schedule",
+    "handing",
+    "database",
+    "lateness",
+    "burst",
+    "waiting",
+    "growth",
+    "steering",
+    "occurrences",
+    "worker",
+)
+PEERS = ("celery", "huey", "arq")
 NEEDS = dict.fromkeys(("database", "waiting", "steering"), "psycopg")
 CURE = "`make bench` installs it, and so does pip install '.[dev,bench]'"
 
@@ -58,4 +69,5 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,7 +1,8 @@
-"""The application that `manage.py runworker` runs: one plain consumer, which stamps what arrives."""
+"""The application that `runtasks` and `runworker` run: one plain consumer, which stamps what arrives."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -12,6 +13,11 @@ from .stamps import stamp
 
 class Sink(AsyncConsumer):  # type: ignore[misc]
     async def probe(self, message: dict[str, Any]) -> None:
+        stamp(message)
+
+    async def pause(self, message: dict[str, Any]) -> None:
+        """Stamps when it is over."""
+        await asyncio.sleep(message["seconds"])
         stamp(message)
 
 

@@ -1,8 +1,7 @@
-"""Ours and the peers behind one face: processes that call a handler, and a way to schedule for it."""
+"""A system behind one face: processes that call a handler, and a way to schedule for it. Here is ours; see `peers`."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -14,9 +13,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from delayserver import send_later
+from delayserver import Retry, send_later
 from tests.support.process import Process
 from tests.support.servers import RedisServer
+from tests.support.wait import wait_for
 
 from .parts import CAPACITY, CHANNEL, payload, tree
 from .stamps import Stamps
@@ -78,13 +78,13 @@ def running(command: Sequence[str], env: Mapping[str, str], ends_by: signal.Sign
 
 
 class Ours(Contender):
-    """`rundelay` and a stock `runworker`."""
+    """`rundelay` and `runtasks`, one process each."""
 
     name, title = "ours", "delayserver"
     schedule_floor = 1_000
 
     def commands(self) -> list[list[str]]:
-        return [rundelay_command(), [PYTHON, "-m", "django", "runworker", CHANNEL]]
+        return [rundelay_command(), runtasks_command()]
 
     def env(self) -> Mapping[str, str]:
         return project(self.server)
@@ -93,55 +93,22 @@ class Ours(Contender):
         send_later(CHANNEL, payload(due), eta=instant(due))
 
 
-class Celery(Contender):
-    """A worker of two processes, without what a lone worker does not need, that takes all there is in advance."""
+class Retrying(Ours):
+    """The same, of messages that are kept until they are acked; the worker acks."""
 
-    name, title = "celery", "Celery"
-    schedule_floor = 400
-    ends_by = signal.SIGQUIT  # on SIGTERM it first gives back, one by one, what waits in it
-
-    def commands(self) -> list[list[str]]:
-        what = ["-m", "celery", "-A", "benchmarks.celery_app", "worker"]
-        lone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        return [[PYTHON, *what, "-P", "prefork", "-c", "2", "-l", "warning", *lone]]
-
-    def env(self) -> Mapping[str, str]:
-        return {"BENCHMARKS_BROKER": self.server.url}
+    name = "retry"
 
     def schedule(self, due: float) -> None:
-        from .celery_app import handle
-
-        handle.apply_async((payload(due),), eta=instant(due))
+        send_later(CHANNEL, payload(due), eta=instant(due), retry=Retry())
 
 
-class Huey(Contender):
-    """A consumer of two threads; its scheduler looks once a second, and no more often."""
+class Stock(Ours):
+    """`rundelay` and the `runworker` of Channels."""
 
-    name, title = "huey", "huey"
-    schedule_floor = 800
+    name = "stock"
 
     def commands(self) -> list[list[str]]:
-        what = ["-m", "huey.bin.huey_consumer", "benchmarks.huey_app.huey"]
-        return [[PYTHON, *what, "-k", "thread", "-w", "2", "-s", "1", "-n", "-q"]]
-
-    def env(self) -> Mapping[str, str]:
-        return {"BENCHMARKS_BROKER": self.server.url}
-
-    def schedule(self, due: float) -> None:
-        from .huey_app import handle
-
-        handle.schedule((payload(due),), eta=instant(due))
-
-
-PEERS: dict[str, type[Contender]] = {"celery": Celery, "huey": Huey}
-
-
-def installed_peers() -> tuple[str, ...]:
-    return tuple(name for name in PEERS if importlib.util.find_spec(name) is not None)
-
-
-def contenders(server: RedisServer, peers: Sequence[str]) -> list[Contender]:
-    return [Ours(server), *(PEERS[name](server) for name in peers)]
+        return [rundelay_command(), runworker_command()]
 
 
 # -- our processes ---------------------------------------------------------------------------------------------
@@ -149,6 +116,14 @@ def contenders(server: RedisServer, peers: Sequence[str]) -> list[Contender]:
 
 def rundelay_command() -> list[str]:
     return [PYTHON, "-m", "django", "rundelay"]
+
+
+def runtasks_command(*options: str) -> list[str]:
+    return [PYTHON, "-m", "django", "runtasks", CHANNEL, *options]
+
+
+def runworker_command() -> list[str]:
+    return [PYTHON, "-m", "django", "runworker", CHANNEL]
 
 
 def project(server: RedisServer, database: Mapping[str, Any] | None = None) -> dict[str, str]:
@@ -173,8 +148,16 @@ def rundelay(server: RedisServer, database: Mapping[str, Any] | None = None) -> 
 @contextmanager
 def runworker(server: RedisServer, stamps: Stamps) -> Iterator[Process]:
     """A stock worker of channels alone."""
-    command = [PYTHON, "-m", "django", "runworker", CHANNEL]
+    with Process(runworker_command(), env={**project(server), **stamps.env}) as process:
+        yield process
+
+
+@contextmanager
+def runtasks(server: RedisServer, stamps: Stamps, *options: str, processes: int = 1) -> Iterator[Process]:
+    """Our worker alone, once all its processes take."""
+    command = runtasks_command(*options, "--processes", f"{processes}")
     with Process(command, env={**project(server), **stamps.env}) as process:
+        wait_for(lambda: process.output.count("worker ready") >= processes, 30, f"{processes} workers")
         yield process
 
 

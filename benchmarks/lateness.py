@@ -7,7 +7,8 @@ sends it, in one command.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,8 +18,9 @@ from channels_redis.core import RedisChannelLayer
 
 from delayserver.message import Message
 from delayserver.stores.base import Store
+from tests.support.process import Process
 
-from .contenders import PEERS, Contender, contenders, instant, now_ms, rundelay, runworker
+from .contenders import Contender, Stock, instant, now_ms, rundelay, runtasks, runworker
 from .parts import (
     BATCH,
     CHANNEL,
@@ -36,6 +38,7 @@ from .parts import (
     payload,
     quantile,
 )
+from .peers import PEERS, contenders
 from .stamps import Stamps
 
 SEND = """
@@ -48,7 +51,7 @@ def rows(run: Run) -> Iterator[Row]:
     for per_second in (200, 1_000):
         yield _row_on_channel(run, per_second, run.size(5, 1))
     with TemporaryDirectory() as folder:
-        yield _row_to_handler(run, Stamps(Path(folder) / "stamps"), 200, run.size(5, 1))
+        yield from _rows_to_handler(run, Stamps(Path(folder) / "stamps"), 200, run.size(5, 1))
 
 
 def instants(per_second: int, seconds: float, lead_ms: float) -> list[int]:
@@ -122,37 +125,38 @@ def send_when_due(client: redis.Redis, layer: RedisChannelLayer, due: Sequence[i
 # -- to the handler --------------------------------------------------------------------------------------------
 
 
-def _row_to_handler(run: Run, stamps: Stamps, per_second: int, seconds: float) -> Row:
-    late: dict[str, list[float]] = {"bare": []}
+def _rows_to_handler(run: Run, stamps: Stamps, per_second: int, seconds: float) -> Iterator[Row]:
+    late: dict[str, list[float]] = {}
     for _ in range(min(run.rounds, 2)):
-        late["bare"] += _bare_to_handler(run, stamps, per_second, seconds)
-        for contender in contenders(run.redis, run.peers):
+        for name, worker in (("bare", runtasks), ("bare stock", runworker)):
+            figures = _bare_to_handler(run, stamps, worker(run.redis, stamps), per_second, seconds)
+            late.setdefault(name, []).extend(figures)
+        for contender in (Stock(run.redis), *contenders(run.redis, run.peers)):
             client_of(run.redis).close()
             late.setdefault(contender.name, []).extend(_to_handler(contender, stamps, per_second, seconds))
-    run.curves["lateness"] = {name: curve(values) for name, values in late.items()}
+    shown = ("bare", "ours", "stock", *run.peers)
+    run.curves["lateness"] = {name: curve(late[name]) for name in shown}
     for name, part in (("p50", 0.5), ("p99", 0.99)):
-        peers = {PEERS[peer].title: quantile(late[peer], part) for peer in run.peers}
+        others = {"`runworker` in place of `runtasks`": quantile(late["stock"], part)}
+        others |= {PEERS[peer].title: quantile(late[peer], part) for peer in run.peers}
         what = f"Lateness in the handler at {per_second}/s, {name}"
-        run.facts.append(against(what, quantile(late["ours"], part), peers, "ms"))
-    return _handler_row(late, per_second)
+        run.facts.append(against(what, quantile(late["ours"], part), others, "ms"))
+    work = f"lateness in the handler, {per_second:,}/s"
+    peers = {name: distribution(late[name]) for name in run.peers}
+    yield _handler_row(work, late, "ours", "bare", peers)
+    yield _handler_row(f"{work}, in `runworker`", late, "stock", "bare stock", {})
 
 
-def _handler_row(late: dict[str, list[float]], per_second: int) -> Row:
-    ours, bare = late["ours"], late["bare"]
-    p50, p99 = quantile(ours, 0.5), quantile(ours, 0.99)
+def _handler_row(work: str, late: Mapping[str, Sequence[float]], name: str, bare: str, peers: Mapping[str, str]) -> Row:
+    p50, p99 = quantile(late[name], 0.5), quantile(late[name], 0.99)
     met = p50 <= 1 and p99 <= 2.5
     goal = "p50 ≤ 1, p99 ≤ 2.5 ms"
     if "celery" in late:
         goal += ", less than Celery"
         met = met and p50 < quantile(late["celery"], 0.5) and p99 < quantile(late["celery"], 0.99)
-    return Row(
-        f"lateness in the handler, {per_second:,}/s",
-        distribution(ours),
-        f"sleep, then `ZADD`: {distribution(bare)}",
-        f"{p50 / quantile(bare, 0.5):.1f}x p50",
-        {name: distribution(values) for name, values in late.items() if name not in ("ours", "bare")},
-        Goal(goal, met),
-    )
+    what = f"sleep, then `ZADD`: {distribution(late[bare])}"
+    ratio = f"{p50 / quantile(late[bare], 0.5):.1f}x p50"
+    return Row(work, distribution(late[name]), what, ratio, peers, Goal(goal, met))
 
 
 def _to_handler(contender: Contender, stamps: Stamps, per_second: int, seconds: float) -> list[float]:
@@ -166,10 +170,12 @@ def _to_handler(contender: Contender, stamps: Stamps, per_second: int, seconds: 
     return [stamp.began - stamp.due for stamp in found]
 
 
-def _bare_to_handler(run: Run, stamps: Stamps, per_second: int, seconds: float) -> list[float]:
+def _bare_to_handler(
+    run: Run, stamps: Stamps, worker: AbstractContextManager[Process], per_second: int, seconds: float
+) -> list[float]:
     layer = new_layer(run.redis)
     stamps.clear()
-    with runworker(run.redis, stamps), client_of(run.redis) as client:
+    with client_of(run.redis) as client, worker:
         send_when_due(client, layer, [0])
         stamps.wait(1, 30)  # it listens
         stamps.clear()

@@ -83,6 +83,27 @@ def alternate(rounds: int, ours: Callable[[], float], bare: Callable[[], float])
     return Pair(statistics.median(one for _, one in pairs), statistics.median(other for other, _ in pairs), ratio)
 
 
+@dataclass(frozen=True)
+class Rounds:
+    """Rates that were measured in turn, one of each name in every round."""
+
+    rates: Mapping[str, Sequence[float]]
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.rates[name])
+
+    def ratio(self, name: str, *others: str) -> float:
+        """To the best of `others` in the same round: the median of the rounds."""
+        best: list[float] = [max(rates) for rates in zip(*(self.rates[other] for other in others), strict=True)]
+        return statistics.median(one / other for one, other in zip(self.rates[name], best, strict=True))
+
+
+def in_turn(rounds: int, acts: Mapping[str, Callable[[], float]]) -> Rounds:
+    """Each act once in every round, so that a noisy minute meets all."""
+    figures = [{name: act() for name, act in acts.items()} for _ in range(rounds)]
+    return Rounds({name: [one[name] for one in figures] for name in acts})
+
+
 def compare(work: str, pair: Pair, what: str, goal: Goal | None = None, peers: Mapping[str, str] | None = None) -> Row:
     """The row of two rates; `what` is the bare one."""
     return Row(work, rate(pair.ours), f"{what}: {rate(pair.bare)}", f"{pair.ratio:.0%}", peers or {}, goal)

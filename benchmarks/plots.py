@@ -19,6 +19,8 @@ LOOKS = {
     "bare": ("sleep, then ZADD", INK),
     "celery": ("Celery", "#e36209"),
     "huey": ("huey", "#8a63d2"),
+    "arq": ("arq", "#bf3989"),
+    "stock": ("delayserver, runworker", "#0969da"),
 }
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "delayserver",
@@ -58,7 +60,7 @@ def _lateness(curves: Mapping[str, Sequence[float]], path: Path) -> None:
     axes.set_xlabel("ms from due to the handler, 200 messages a second")
     axes.set_ylabel("% of messages")
     axes.grid(visible=True)
-    figure.legend(loc="outside upper center", ncols=len(curves))
+    figure.legend(loc="outside upper center", ncols=3)
     _save(figure, path)
 
 

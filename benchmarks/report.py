@@ -13,10 +13,10 @@ from typing import Any
 
 from tests.support.servers import RedisServer
 
-from .contenders import PEERS
 from .parts import Row, Run, client_of
+from .peers import PEERS
 
-PACKAGES = ("delayserver", "django", "channels", "channels-redis", "redis", "psycopg", "celery", "huey")
+PACKAGES = ("delayserver", "django", "channels", "channels-redis", "redis", "psycopg", "celery", "huey", "arq")
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, FOLDER = DOCS / "benchmarks.md", DOCS / "benchmarks"
 BEGIN, END = "<!-- written by python -m benchmarks --save -->\n", "<!-- end -->\n"

@@ -1,4 +1,4 @@
-"""How fast messages get in: one by one and in bulk, next to as many bare ZADDs; and Celery's and huey's own calls."""
+"""How fast messages get in: one by one and in bulk, next to as many bare ZADDs; and the peers' own calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from delayserver import Message, asend_later, send_later, send_many_later
 from delayserver.clock import Clock
 from delayserver.stores.base import Store
 
-from .contenders import PEERS, now_ms
+from .contenders import now_ms
 from .parts import (
     BATCH,
     CHANNEL,
@@ -33,6 +33,7 @@ from .parts import (
     per_second,
     rate,
 )
+from .peers import PEERS
 
 
 def rows(run: Run) -> Iterator[Row]:

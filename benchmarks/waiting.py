@@ -16,9 +16,10 @@ from typing import Any
 from delayserver.conf import LayerSettings
 from delayserver.stores.database import DatabaseStore
 from tests.support.databases import add_database, remove_database
+from tests.support.process import Process
 from tests.support.servers import PostgresServer, RedisServer
 
-from .contenders import Contender, contenders, now_ms, rundelay
+from .contenders import PYTHON, Contender, now_ms, project, rundelay
 from .parts import (
     YEAR_MS,
     Goal,
@@ -33,6 +34,7 @@ from .parts import (
     settle,
     tree,
 )
+from .peers import contenders
 from .schedule import fill
 from .stamps import Stamps
 
@@ -59,7 +61,7 @@ def rows(run: Run) -> Iterator[Row]:
         ]
         yield _memory_row(run, number, held, bare)
         alone = _alone(run, folder, ending)
-        yield from _idle_rows(run, number, held, alone)
+        yield from _idle_rows(run, number, held, _idle_runworker(run, ending), alone)
 
 
 # -- memory ----------------------------------------------------------------------------------------------------
@@ -132,21 +134,29 @@ def _alone(run: Run, folder: Path, ending: ExitStack) -> dict[str, int]:
     return pids
 
 
+def _idle_runworker(run: Run, ending: ExitStack) -> int:
+    """A stock worker on the same Redis, of a channel that nobody sends to; its pid."""
+    command = [PYTHON, "-m", "django", "runworker", "idle"]
+    return ending.enter_context(Process(command, env=project(run.redis))).pid
+
+
 def _databases(folder: Path, ending: ExitStack) -> dict[str, dict[str, Any]]:
     sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "idle.sqlite3")}
     return {"PostgreSQL": ending.enter_context(PostgresServer()).settings, "SQLite": sqlite}
 
 
-def _idle_rows(run: Run, number: int, held: Sequence[Held], alone: dict[str, int]) -> Iterator[Row]:
+def _idle_rows(run: Run, number: int, held: Sequence[Held], runworker: int, alone: dict[str, int]) -> Iterator[Row]:
     groups = {one.name: [pid for pids in one.pids for pid in pids] for one in held}
-    groups |= {"rundelay": held[0].pids[0]} | {name: [pid] for name, pid in alone.items()}
+    groups |= {"rundelay": held[0].pids[0], "runworker": [runworker]} | {name: [pid] for name, pid in alone.items()}
     settle([pid for pids in groups.values() for pid in pids], 60)
     used = _used_a_minute(groups, run.size(60, 3))
     cells = {one.name: f"{used[one.name]:.2f} CPU s/min" for one in held}
     del cells["ours"]
-    what = f"Idle with {number:,} pending, `rundelay` and `runworker` together"
-    run.facts.append(against(what, used["ours"], {one.title: used[one.name] for one in held[1:]}, "CPU s a minute"))
-    figure = f"{used['rundelay']:.2f} CPU s/min; with `runworker` {used['ours']:.2f}"
+    what = f"Idle with {number:,} pending, `rundelay` and `runtasks` together"
+    stock = used["rundelay"] + used["runworker"]
+    others = {"with `runworker` in its place": stock} | {one.title: used[one.name] for one in held[1:]}
+    run.facts.append(against(what, used["ours"], others, "CPU s a minute"))
+    figure = f"{used['rundelay']:.2f} CPU s/min; with `runtasks` {used['ours']:.2f}, with `runworker` {stock:.2f}"
     goal = Goal("≤ 0.1 CPU s/min", used["rundelay"] <= 0.1)
     yield Row(f"idle, {number:,} pending in Redis", figure, peers=cells, goal=goal)
     for name, pid in alone.items():

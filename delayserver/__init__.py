@@ -13,7 +13,6 @@ How a message travels, and so the order in which to read:
 `layers`               it goes out on the channel layer
 `server`               the loops together: ``manage.py rundelay``
 `embedded`             the same, and workers too, inside one ASGI process
-`once`                 a consumer asks whether what came is here for the first time
 =====================  ====================================================================
 
 How a message comes again and again:
@@ -32,6 +31,25 @@ How a message comes again and again:
 `stores.moves`                  such a step, as stores make it in one act
 `overseeing`                    what a person sees of them, and stops
 ==============================  ==============================================================
+
+How a message is handled:
+
+========================  ====================================================================
+`verdicts`                what became of a handler, and the words that it may say
+`loops.room`              how many more messages the worker can take
+`layers.base`             a `Source` of them: `layers.channels_redis_source`, `layers.generic_source`
+`loops.taking`            off the channel, and into the worker's hand
+`stores.tickets`          what the store keeps is still to be handled, and its ack counts from now
+`handling`                one message through the project's application
+`threads`                 where its sync code runs
+`keeping`                 the leases, while it runs
+`consumers`               what a project subclasses
+`once`                    a consumer asks whether what came is here for the first time
+`acking`                  done, again, or a dead letter: what is made of the outcome
+`loops.settling`          many at a time, and then out of the hand
+`worker`                  all of it together: ``manage.py runtasks``
+`supervising`             several such processes
+========================  ====================================================================
 
 Slow work that another process does: `offload`, which has an itinerary of its own (`offload_settings`, `offload_hosts`:
 what it may do).

@@ -1,14 +1,14 @@
-"""What consumers say of their messages, and what the store makes of it.
+"""What became of handlers, and what the stores make of it.
 
-A message with `retry` stays in the store after hand-over. Its *ticket*, which message and which of its hand-overs, is
-in ``__delay__``; who shows it can finish the message, and is refused where it was handed over again meanwhile. Any
-other message is gone from the store: what is to come again, or to be kept for a person, is put there anew.
+What a store keeps is finished, postponed or buried by its ticket. Any other message is gone from every store: what is
+to come again, or to be kept for a person, is put there anew.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .backoff import Retry
@@ -17,138 +17,111 @@ from .errors import InvalidMessage
 from .events import ACK_REFUSED, HANDLED, HANDLED_NOT, HANDLER_FAILED, count, emit
 from .layers.base import Layer
 from .message import MAX_DEAD_BYTES, Claim, DeadLetter, Message, Ticket, Waiting, new_id
-from .stores.base import MAX_BATCH, Acked, Store
+from .stores.base import Store
 from .telling import told, where
+from .tickets import Tickets, may_be_unkept, ticket_of
 from .verdicts import Again, Done, Fail, Outcome, Raised, Unfit
 
-LEASE_MS = 30_000
 AGAIN_MS = 1_000  # until a message without `retry` comes again
 
 
-class Handled(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Handled:
     """A message of a channel, and what became of it. `raw` is as it lay on the channel, where that is known."""
 
     channel: str
     content: object
     outcome: Outcome
     raw: bytes = b""
+    id: str = field(default_factory=lambda: new_id(0))  # of what is put of it anew, however often that is tried
 
 
 class Later(NamedTuple):
-    """What becomes of a message: it waits until `due`, with `spend` as for `Store.postpone`."""
+    """A message waits for so many milliseconds, with `spend` as for `Store.postpone`."""
 
-    due: int
+    wait: int
     spend: int
 
 
-def ticket_of(content: object) -> Ticket | None:
-    """The ticket that a message carries; None where it carries none."""
-    delay = content.get("__delay__") if isinstance(content, Mapping) else None
-    match delay:
-        case {"id": str(id), "attempt": int(attempt)} if attempt > 0:
-            return Ticket(id, attempt)
-    return None
-
-
-def may_be_unkept(content: object) -> bool:
-    """Whether the store may know nothing of it although it carries a ticket: an occurrence without `retry`."""
-    delay = content.get("__delay__") if isinstance(content, Mapping) else None
-    return isinstance(delay, Mapping) and delay.get("schedule") is not None and delay.get("attempt") == 1
+def _nothing(handled: Handled) -> None:
+    """Nobody wants to know."""
 
 
 class Settling:
-    """Settles what was handled of one layer's messages; `stores` are all they may wait in."""
+    """Settles what was handled of one layer's messages; `stores` are all they may wait in. `patient`: see `Tickets`."""
 
-    def __init__(self, stores: Sequence[Store], layer: Layer, max_bytes: int, home: str = "") -> None:
-        self._stores, self._layer, self._max_bytes, self._home = stores, layer, max_bytes, home
+    def __init__(
+        self, stores: Sequence[Store], layer: Layer, max_bytes: int, home: str = "", *, patient: bool = False
+    ) -> None:
+        self._tickets, self._store = Tickets(stores, patient=patient), stores[0]
+        self._layer, self._max_bytes, self._home = layer, max_bytes, home
 
-    async def settle(self, handled: Sequence[Handled]) -> None:
-        """Handed over -> gone, waiting, or dead letter, as each outcome says.
+    async def settle(self, handled: Sequence[Handled], settled: Callable[[Handled], None] = _nothing) -> None:
+        """Handed over -> gone, waiting, or dead letter, as each outcome says; `settled` is told each that is.
 
-        If it raises it can be done again: what is settled by then is refused, and no longer settled.
+        If it raises, the others can be settled again.
         """
-        tickets = [(one, ticket_of(one.content)) for one in handled]
-        await self._ack([ticket for one, ticket in tickets if ticket and isinstance(one.outcome, Done)])
-        others = [(one, ticket) for one, ticket in tickets if not isinstance(one.outcome, Done)]
-        plain = [one for one, ticket in others if ticket is None]
-        plain += await self._settle_kept({ticket: one for one, ticket in others if ticket})
-        for one in plain:
-            await self._settle_plain(one)
+        tickets = {one: ticket_of(one.content) for one in handled}
+        done = [one for one in handled if isinstance(one.outcome, Done)]
+        await self._ack([ticket for one in done if (ticket := tickets[one])])
+        for one in done:
+            settled(one)
+        others = [one for one in handled if not isinstance(one.outcome, Done)]
+        await self._settle_kept({ticket: one for one in others if (ticket := tickets[one])}, settled)
+        for one in others:
+            if tickets[one] is None:
+                await self._settle_plain(one)
+                settled(one)
 
     async def give_back(self, tickets: Sequence[Ticket]) -> None:
         """Handed over -> due now: the handler was cut off, or its worker died."""
-        for store, claims in (await self._reclaim(tickets)).items():
+        for store, claims in (await self._tickets.reclaim(tickets)).items():
             await store.postpone(claims, [store.clock.now()] * len(claims), spend=0)
+            self._tickets.settled(claims)
 
-    # -- what the store keeps -----------------------------------------------------------------------------
+    # -- what a store keeps -------------------------------------------------------------------------------
 
     async def _ack(self, tickets: Sequence[Ticket]) -> None:
-        for some in _batches(tickets):
-            left = some
-            for store in self._stores:
-                answers = await store.ack(left) if left else []
-                count(HANDLED, answers.count(Acked.DONE))
-                for ticket, answer in zip(left, answers, strict=True):
-                    if answer is Acked.OTHER:
-                        emit(ACK_REFUSED, id=ticket.id, attempt=ticket.attempt)
-                left = [ticket for ticket, answer in zip(left, answers, strict=True) if answer is Acked.GONE]
+        refused = await self._tickets.ack(tickets)
+        count(HANDLED, len(tickets) - len(refused))
+        for ticket in refused:
+            emit(ACK_REFUSED, id=ticket.id, attempt=ticket.attempt)
 
-    async def _reclaim(self, tickets: Sequence[Ticket]) -> dict[Store, list[Claim]]:
-        """Each claim in its store; what is no longer this hand-over's is not there."""
-        found: dict[Store, list[Claim]] = defaultdict(list)
-        for some in _batches(tickets):
-            left = list(some)
-            for store in self._stores:
-                now = (await store.aread_clock()).now()
-                claims = await store.reclaim(left, now, LEASE_MS) if left else []
-                found[store] += [claim for claim in claims if claim]
-                left = [ticket for ticket, claim in zip(left, claims, strict=True) if claim is None]
-        return found
-
-    async def _settle_kept(self, handled: Mapping[Ticket, Handled]) -> list[Handled]:
-        """Those that stores keep; the others, of which they know nothing."""
+    async def _settle_kept(self, handled: Mapping[Ticket, Handled], settled: Callable[[Handled], None]) -> None:
+        """Those that carry a ticket; of some of them no store may know."""
         rest = dict(handled)
-        for store, claims in (await self._reclaim(list(handled))).items():
-            later: dict[int, list[tuple[Claim, int]]] = defaultdict(list)
-            dead: list[tuple[Claim, DeadLetter]] = []
-            for claim in claims:
-                one = rest.pop(Ticket(claim.message.id, claim.message.attempt))
-                fate = _fate(claim.message, one, store.clock.now())
-                if isinstance(fate, Later):
-                    later[fate.spend].append((claim, fate.due))
-                else:
-                    dead.append((claim, fate))
-            for spend, pile in later.items():
-                await store.postpone([claim for claim, _ in pile], [due for _, due in pile], spend=spend)
-            if dead:
-                await store.bury([claim for claim, _ in dead], [letter for _, letter in dead])
+        for store, claims in (await self._tickets.reclaim(list(handled))).items():
+            ours = [(claim, rest.pop(Ticket(claim.message.id, claim.message.attempt))) for claim in claims]
+            await _move(store, ours)
+            self._tickets.settled(claims)
+            for _, one in ours:
+                settled(one)
         for ticket, one in rest.items():
-            if not may_be_unkept(one.content):
+            if may_be_unkept(one.content):
+                await self._settle_plain(one)
+            else:
                 emit(ACK_REFUSED, id=ticket.id, attempt=ticket.attempt)
-        return [one for one in rest.values() if may_be_unkept(one.content)]
+            settled(one)
 
-    # -- what it does not -----------------------------------------------------------------------------------
+    # -- what none keeps ----------------------------------------------------------------------------------
 
     async def _settle_plain(self, one: Handled) -> None:
-        store = self._stores[0]
-        now = (await store.aread_clock()).now()
+        now = (await self._store.aread_clock()).now()
         match one.outcome:
             case Again(delay=delay):
                 waiting = self._waiting(one, now + (AGAIN_MS if delay is None else delay))
                 if waiting is not None:
-                    await store.aput([waiting])
+                    await self._store.aput([waiting])
                     return
-        reason = _reason(one.outcome)
-        await store.refuse([self._letter(one, now, reason)])
+        letter = self._letter(one, now)
+        await self._store.refuse([letter])
+        _tell(one, letter)
 
-    def _letter(self, one: Handled, now: int, reason: str) -> DeadLetter:
-        waiting = self._waiting(one, now)
+    def _letter(self, one: Handled, now: int) -> DeadLetter:
+        reason, waiting = _reason(one.outcome), self._waiting(one, now)
         if waiting is not None:
-            letter = DeadLetter.of(waiting, now, reason)
-        else:
-            letter = DeadLetter(new_id(now), now, reason, one.channel, one.raw[:MAX_DEAD_BYTES])
-        _tell(one, f"kept as dead letter {letter.id}", letter)
-        return letter
+            return DeadLetter.of(waiting, now, reason)
+        return DeadLetter(one.id, now, reason, one.channel, one.raw[:MAX_DEAD_BYTES])
 
     def _waiting(self, one: Handled, due: int) -> Waiting | None:
         """The message as it can be put again; None where it cannot."""
@@ -160,26 +133,39 @@ class Settling:
             body = self._layer.seal(message.pack(self._max_bytes))
         except InvalidMessage:
             return None
-        return Waiting(new_id(due), due, message.target, body, home=self._home)
+        return Waiting(one.id, due, message.target, body, home=self._home)
 
 
-def _fate(message: Waiting, one: Handled, now: int) -> Later | DeadLetter:
-    """What becomes of a message that the store keeps, and tells it."""
+async def _move(store: Store, claims: Sequence[tuple[Claim, Handled]]) -> None:
+    """Claimed -> waiting, or dead letter, as each outcome says."""
+    now = store.clock.now()
+    fates = [(claim, one, _fate(claim.message, one.outcome, now)) for claim, one in claims]
+    later: dict[int, list[tuple[Claim, int]]] = defaultdict(list)
+    for claim, _, fate in fates:
+        if isinstance(fate, Later):
+            later[fate.spend].append((claim, now + fate.wait))
+    for spend, pile in later.items():
+        await store.postpone([claim for claim, _ in pile], [due for _, due in pile], spend=spend)
+    dead = [(claim, fate) for claim, _, fate in fates if isinstance(fate, DeadLetter)]
+    if dead:
+        await store.bury([claim for claim, _ in dead], [letter for _, letter in dead])
+    for claim, one, fate in fates:
+        _tell(one, fate, claim.message)
+
+
+def _fate(message: Waiting, outcome: Outcome, now: int) -> Later | DeadLetter:
+    """What becomes of a message that a store keeps."""
     retry = message.retry or Retry()
-    match one.outcome:
+    match outcome:
         case Again(delay=delay):
-            return Later(now + (delay if delay is not None else retry.wait(1)), spend=-1)
+            return Later(retry.wait(1) if delay is None else delay, spend=-1)
         case Raised(error) if message.attempt < retry.max_attempts and not retry.gives_up_on(error):
-            wait = retry.wait(message.attempt)
-            _tell(one, f"attempt {message.attempt} of {retry.max_attempts}, again in {wait / 1000:.1f} s")
-            return Later(now + wait, spend=0)
+            return Later(retry.wait(message.attempt), spend=0)
         case Raised(error) if not retry.gives_up_on(error):
-            reason = f"out of attempts: {message.attempt}, and the last {_reason(one.outcome)}"
-        case outcome:
+            reason = f"out of attempts: {message.attempt}, and the last {_reason(outcome)}"
+        case _:
             reason = _reason(outcome)
-    letter = DeadLetter.of(message, now, reason)
-    _tell(one, f"kept as dead letter {letter.id}", letter)
-    return letter
+    return DeadLetter.of(message, now, reason)
 
 
 def _reason(outcome: Outcome) -> str:
@@ -194,13 +180,15 @@ def _reason(outcome: Outcome) -> str:
     return f"it cannot be kept until it comes again ({outcome!r})"
 
 
-def _tell(one: Handled, then: str, letter: DeadLetter | None = None) -> None:
-    """One line of the log for each message that was not handled."""
+def _tell(one: Handled, fate: Later | DeadLetter, message: Waiting | None = None) -> None:
+    """One line of the log for each message that was not handled; a snooze is nobody's concern."""
     if isinstance(one.outcome, Raised):
+        then = f"kept as dead letter {fate.id}" if isinstance(fate, DeadLetter) else _again(message, fate)
         emit(HANDLER_FAILED, of=one.channel, error=one.outcome.error, channel=one.channel, then=then)
-    elif letter is not None:
-        emit(HANDLED_NOT, of=one.channel, channel=one.channel, id=letter.id, reason=letter.reason)
+    elif isinstance(fate, DeadLetter):
+        emit(HANDLED_NOT, of=one.channel, channel=one.channel, id=fate.id, reason=fate.reason)
 
 
-def _batches(tickets: Sequence[Ticket]) -> Iterator[list[Ticket]]:
-    return (list(tickets[start : start + MAX_BATCH]) for start in range(0, len(tickets), MAX_BATCH))
+def _again(message: Waiting | None, fate: Later) -> str:
+    attempts = f"attempt {message.attempt} of {message.retry.max_attempts}, " if message and message.retry else ""
+    return f"{attempts}again in {fate.wait / 1000:.1f} s"

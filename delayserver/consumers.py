@@ -18,12 +18,13 @@ from channels import consumer
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 
-from .acking import Handled, Settling, ticket_of
+from .acking import Handled, Settling
 from .conf import get_layer_settings, get_settings
 from .handling import VERDICT, fault_of
 from .layers import get_layer
 from .once import first_time
 from .stores import get_stores
+from .tickets import ticket_of
 from .verdicts import Again, Done, Fail, Outcome, Raised, Unfit, verdict_of
 
 __all__ = ["AckingMixin", "Again", "Done", "Fail", "first_time"]
@@ -100,5 +101,6 @@ class Unhandled(Exception):
 def _settling() -> Settling:
     settings = get_settings()
     alias = settings.channel_layer
-    home = get_layer_settings(alias).home
-    return Settling(get_stores(alias), get_layer(alias), settings.max_message_bytes, home)
+    home, stores, layer = get_layer_settings(alias).home, get_stores(alias), get_layer(alias)
+    patient = not all(store.place in layer.places for store in stores)
+    return Settling(stores, layer, settings.max_message_bytes, home, patient=patient)

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .acking import Handled, Settling, may_be_unkept, ticket_of
+from .acking import Handled, Settling
 from .clock import monotonic
 from .conf import get_layer_settings, get_settings
 from .events import TAKEN, WORKER_STALE, WORKER_STARTED, WORKER_STOPPED, count, emit
@@ -28,13 +28,12 @@ from .loops.taking import Taking
 from .stores import get_stores
 from .stores.base import MAX_BATCH, Store
 from .threads import Threads
+from .tickets import UNSAID_SECONDS, may_be_unkept, ticket_of
 from .verdicts import Done, Outcome, Unfit
 
 CONCURRENCY, THREADS, GRACE_SECONDS = 100, 10, 30.0
 CANCEL_SECONDS = 1.0  # how long handlers that are cut off may take to clean up
 LAST_SECONDS = 5.0  # how long it may take to say what is done, when the worker stops
-# How long a server that has delivered a message may take to say so, where that is not one act; asked so far apart.
-UNSAID_SECONDS = (0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
 MAX_DEATHS = 3  # of workers, with a message begun
 ALONE = 2  # so many of them, and it is run with no other such message beside it
 

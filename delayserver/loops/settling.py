@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from ..acking import Handled, Settling
@@ -19,7 +20,7 @@ class SettlingLoop(Loop):
     def __init__(self, settling: Settling) -> None:
         super().__init__()
         self._settling = settling
-        self._pile: list[tuple[Handled, Callable[[], None]]] = []
+        self._pile: dict[Handled, Callable[[], None]] = {}
 
     def __len__(self) -> int:
         """How many are not settled yet."""
@@ -27,15 +28,15 @@ class SettlingLoop(Loop):
 
     def add(self, handled: Handled, settled: Callable[[], None]) -> None:
         """Settle this; then `settled` is called."""
-        self._pile.append((handled, settled))
+        self._pile[handled] = settled
         self.wake()
 
     async def run_once(self) -> float:
-        some = self._pile[:BATCH]
+        some = list(itertools.islice(self._pile, BATCH))
         if not some:
             return IDLE_SECONDS
-        await self._settling.settle([handled for handled, _ in some])
-        del self._pile[: len(some)]
-        for _, settled in some:
-            settled()
+        await self._settling.settle(some, self._settled)
         return 0
+
+    def _settled(self, handled: Handled) -> None:
+        self._pile.pop(handled)()

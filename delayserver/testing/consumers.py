@@ -18,8 +18,9 @@ from channels import consumer
 from channels.exceptions import StopConsumer
 from channels.layers import InMemoryChannelLayer
 
-from ..acking import Handled, ticket_of
+from ..acking import Handled
 from ..handling import Application, handle
+from ..tickets import ticket_of
 from ..verdicts import Done, Raised, Unfit
 from .layer import lies_on
 

@@ -131,3 +131,17 @@ async def test_a_message_that_is_renewed_to_an_earlier_instant_wakes(store: Stor
     server = await sleeping(store, due)
     assert await other.arenew([Ticket(message.id, 1)], now) == [due]
     await server
+
+
+@pytest.mark.parametrize("spend", [0, -1])
+async def test_a_message_that_a_worker_postpones_to_an_earlier_instant_wakes(
+    store: Store, other: Store, due: int, spend: int
+) -> None:
+    now = due - 1_000
+    await store.aput([message := waiting(now, retry=Retry())])
+    await store.postpone(await store.claim(now, 1, 1_000), [due + 60_000], spend=1)
+    server = await sleeping(store, due)
+    await other.postpone(
+        [claim for claim in await other.reclaim([Ticket(message.id, 1)], now, 60_000) if claim], [due], spend=spend
+    )
+    await server

@@ -11,6 +11,8 @@ What is done with a block depends on its language, and on the words of the comme
     python   channels1      as python, with the one name of Channels 1 that it imports
     json                    loads
     ini      unit=NAME      a systemd unit; its ExecStart is a command that we have
+    ini      supervisor     a program of supervisord, and its command the same
+    yaml     compose        services of Docker Compose, and their commands the same
     html                    its tags are closed
     text     seen           each line is now printed by one of the servers that the page started
     text     output         what the command before it printed
@@ -36,6 +38,9 @@ from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
+import yaml
+
+from delayserver.worker import CANCEL_SECONDS, LAST_SECONDS
 from tests.support.process import Process
 from tests.support.wait import wait_for
 
@@ -147,9 +152,30 @@ class PageRun:
         assert program[0].startswith("/"), f"{block}: systemd wants a full path"
         command = [Path(program[0]).name, *program[1:]]
         if command[:2] == ["python", "manage.py"]:
-            self._finish(["python", "-c", PARSE, *command[2:]])
+            self._parse(command, unit["Service"].get("TimeoutStopSec"), block)
         else:
             assert command[0] == "uvicorn", f"{block}: {command}"
+
+    def supervisor(self, block: Block) -> None:
+        programs = configparser.ConfigParser(strict=True, interpolation=None)
+        programs.read_string(block.text)
+        assert programs.sections(), f"{block}: no program"
+        for program in programs.sections():
+            assert program.startswith("program:"), f"{block}: {program}"
+            assert shlex.split(programs[program]["command"])[0].startswith("/"), f"{block}: a full path is wanted"
+            self._parse(shlex.split(programs[program]["command"]), programs[program].get("stopwaitsecs"), block)
+
+    def compose(self, block: Block) -> None:
+        for service in yaml.safe_load(block.text)["services"].values():
+            self._parse(shlex.split(service["command"]), service.get("stop_grace_period"), block)
+
+    def _parse(self, command: Sequence[str], stop: str | None, block: Block) -> None:
+        """A `manage.py` command that we have; who stops a worker leaves it the time that it may take."""
+        assert Path(command[0]).name == "python" and command[1] == "manage.py", f"{block}: {command}"
+        grace = self._finish(["python", "-c", PARSE, *command[2:]]).strip()
+        if grace:
+            assert stop, f"{block}: a worker needs longer to stop than it is given unasked"
+            assert float(stop.removesuffix("s")) >= float(grace) + STOP_SECONDS, f"{block}: {stop} for {grace} s"
 
     def html(self, block: Block) -> None:
         _Tags().check(block.text)
@@ -274,10 +300,13 @@ class _Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-READY = r"delay server ready|Uvicorn running on|Running worker"
+READY = r"delay server ready|Uvicorn running on|Running worker|worker ready"
+# After its grace: to cut handlers off, to settle, to give back, and to end its loops.
+STOP_SECONDS = 2 * CANCEL_SECONDS + 2 * LAST_SECONDS
 PARSE = (
     "import sys, django; django.setup(); from django.core.management import load_command_class;"
-    " load_command_class('delayserver', sys.argv[1]).create_parser('', '').parse_args(sys.argv[2:])"
+    " options = load_command_class('delayserver', sys.argv[1]).create_parser('', '').parse_args(sys.argv[2:]);"
+    " print(getattr(options, 'grace', ''))"
 )
 FAULTS = (
     "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'mysite.settings';"
@@ -290,6 +319,8 @@ ACTS: dict[str, Callable[[PageRun, Block], None]] = {
     "python elsewhere": PageRun.python,
     "json": PageRun.json,
     "ini": PageRun.ini,
+    "ini supervisor": PageRun.supervisor,
+    "yaml compose": PageRun.compose,
     "html": PageRun.html,
     "text seen": PageRun.seen,
     "text output": PageRun.shown,
@@ -301,7 +332,7 @@ COMMANDS: list[tuple[str, Callable[[PageRun, Sequence[str], Block], None]]] = [
     (r"make [\w-]+", PageRun.make),
     (r"django-admin startproject mysite \.", PageRun.foreground),
     (r"python manage\.py (migrate|check|test|delays .*)|pytest", PageRun.foreground),
-    (r"python manage\.py (rundelay|runworker)( [\w .-]+)?", PageRun.background),
+    (r"python manage\.py (rundelay|runworker|runtasks)( [\w .:-]+)?", PageRun.background),
     (r"uvicorn mysite\.asgi:application --port 8000", PageRun.background),
     (r"curl .*http://127\.0\.0\.1:8000/\S*", PageRun.curl),
     (r"redis-cli config get [\w-]+", PageRun.redis_cli),

@@ -8,6 +8,7 @@ import re
 import pytest
 
 import delayserver
+from delayserver import consumers
 
 from .blocks import ROOT
 
@@ -17,6 +18,11 @@ TWINS = [name for name in delayserver.__all__ if inspect.iscoroutinefunction(get
 
 def test_the_api_page_has_every_public_name_once() -> None:
     assert sorted(ON_PAGE) == sorted(delayserver.__all__)
+
+
+def test_the_api_page_has_all_that_consumers_use_once() -> None:
+    page = (ROOT / "docs/reference/api.md").read_text()
+    assert sorted(re.findall(r"^::: delayserver\.consumers\.(\w+)$", page, re.MULTILINE)) == sorted(consumers.__all__)
 
 
 def test_the_python_page_has_every_function_beside_its_twin() -> None:

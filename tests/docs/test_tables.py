@@ -9,10 +9,13 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from django.core.management import load_command_class
+from django.core.management import BaseCommand, load_command_class
 
-from delayserver import conf, errors, events, message, rules
+from delayserver import conf, errors, events, message, rules, worker
 from delayserver.clock import SystemClock
+from delayserver.keeping import BLOCKED_SECONDS
+from delayserver.layers.channels_redis_source import FORGET_SECONDS, LEASE_SECONDS, POLL_SECONDS, SOON_SECONDS
+from delayserver.loops.room import Subscription
 from delayserver.message import parse
 from delayserver.recurrence import Cron
 
@@ -21,7 +24,11 @@ from .blocks import ROOT, table_rows
 DOCS = ROOT / "docs"
 COMMAND = DOCS / "reference/command.md"
 SCHEDULES = DOCS / "reference/schedules.md"
+DEAD_LETTERS, WORKER = DOCS / "how-to/dead-letters.md", DOCS / "how-to/worker.md"
 SETTINGS, WIRE, LOGGING = DOCS / "reference/settings.md", DOCS / "reference/wire.md", DOCS / "how-to/logging.md"
+
+# Django gives these to every command.
+DJANGOS = {flag for action in BaseCommand().create_parser("", "")._actions for flag in action.option_strings}
 
 GOOD: dict[str, Any] = {"channel": "sink", "content": {"type": "probe"}, "delay": 1000}
 
@@ -89,7 +96,8 @@ def test_every_check_is_provoked_by_a_test() -> None:
 def test_the_logging_page_has_every_event_with_its_level_and_sentence() -> None:
     rows = {tuple(cell.strip("`") for cell in row[:3]) for row in table_rows(LOGGING, "## Every line")}
     told = [event for event in vars(events).values() if isinstance(event, events.Event)]
-    counted = {"taken_in", "handed_over", "occurrence_put"}  # for metrics only: too many for a log
+    # for metrics only: too many for a log
+    counted = {"taken_in", "handed_over", "occurrence_put", "taken", "handled", "worker_stale"}
     assert rows == {
         (event.name, logging.getLevelName(event.level), event.sentence) for event in told if event.name not in counted
     }
@@ -105,6 +113,47 @@ def test_the_dead_letter_page_quotes_the_log() -> None:
         payload=events.payload(b"\x82\xa7channel\xa4sink\xa5delay\x00"),
     )
     assert line == written
+
+
+@pytest.mark.parametrize("example", table_rows(DEAD_LETTERS, "## Which reasons there are"), ids=lambda row: row[0])
+def test_each_reason_of_a_dead_letter_is_one_that_the_code_gives(example: list[str]) -> None:
+    code = "".join(file.read_text() for file in (ROOT / "delayserver").rglob("*.py"))
+    for part in filter(None, (part.strip() for part in example[0].strip("`").split("..."))):
+        assert part in re.sub(r"\{[^{}]*\}", "...", code), part
+
+
+def test_the_worker_page_has_its_numbers() -> None:
+    rows = {row[0]: row[1] for row in table_rows(WORKER, "## Its numbers")}
+    assert rows == {
+        "at once, in each process": f"{worker.CONCURRENCY}, or `--concurrency`",
+        "threads, in each process": f"{worker.THREADS}, or `--threads`",
+        "the lease of what is in hand": f"{LEASE_SECONDS:.0f} s",
+        "how often others look for one that is over": f"every {SOON_SECONDS} to {POLL_SECONDS:.0f} s",
+        "when what is in hand is forgotten": f"after {FORGET_SECONDS // 86_400} day without any worker",
+        "workers that may die with a message": f"{worker.MAX_DEATHS}",
+        "the grace": f"{worker.GRACE_SECONDS:.0f} s, or `--grace`",
+        "after the grace, at most": f"{2 * worker.CANCEL_SECONDS + 2 * worker.LAST_SECONDS:.0f} s",
+        "when a handler that blocks is named": f"after {BLOCKED_SECONDS:.0f} s",
+    }
+
+
+@pytest.mark.parametrize("name", ["rundelay", "runtasks"])
+def test_the_command_page_has_every_option_of_the_servers_with_its_default(name: str) -> None:
+    parser = load_command_class("delayserver", name).create_parser("manage.py", name)
+    rows = {row[0].strip("`").partition(" ")[0]: row[1].strip("`") for row in table_rows(COMMAND, f"## `{name}`")}
+    told = {flag: rows[flag] for flag in rows if flag.startswith("--")}
+    own = [action for action in parser._actions if action.option_strings and action.option_strings[-1] not in DJANGOS]
+    numbers = {action.option_strings[-1]: action.default for action in own}
+    assert told == {flag: f"{value:g}" if type(value) in (int, float) else "" for flag, value in numbers.items()}
+
+
+def test_a_worker_is_ready_as_the_page_says() -> None:
+    told = WORKER.read_text().partition("\nworker ready: ")[2].partition("\n")[0]
+    subscriptions = [Subscription("reports"), Subscription("mails", 20)]
+    assert told == str(worker.Worker(_nothing, subscriptions))
+
+
+async def _nothing(*_: object) -> None: ...
 
 
 def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

@@ -30,6 +30,7 @@ MAX_DELAY = 100 * 365 * 24 * 3_600_000  # 100 years of 365 days, in ms
 MAX_NAME_LENGTH = 99  # Channels: "length < 100"
 MAX_KEY_LENGTH = 200
 MAX_DEAD_BYTES = 4_096  # how much is kept of what was refused
+OCCURRENCE = "schedule:"  # so begins the id of what a schedule sends
 
 # Channels' own patterns let "a\n", "a!" and non-ASCII digits through; these do not.
 _CHANNEL = re.compile(r"[a-zA-Z0-9._-]+(![a-zA-Z0-9._-]+)?")
@@ -95,7 +96,7 @@ class Occurrence(NamedTuple):
     @property
     def id(self) -> str:
         """The message's id: the same wherever this firing is put."""
-        return f"schedule:{self.schedule}:{self.scheduled_for}"
+        return f"{OCCURRENCE}{self.schedule}:{self.scheduled_for}"
 
 
 @dataclass(slots=True, unsafe_hash=True)

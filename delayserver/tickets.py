@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from .message import Claim, Ticket
+from .message import OCCURRENCE, Claim, Ticket
 from .stores.base import MAX_BATCH, Acked, Store
 
 LEASE_MS = 30_000
@@ -33,6 +33,11 @@ def may_be_unkept(content: object) -> bool:
     return isinstance(delay, Mapping) and delay.get("schedule") is not None and delay.get("attempt") == 1
 
 
+def _is_unkept(ticket: Ticket) -> bool:
+    """As `may_be_unkept`, as far as a ticket tells."""
+    return ticket.attempt == 1 and ticket.id.startswith(OCCURRENCE)
+
+
 class Tickets:
     """What `stores` make of them.
 
@@ -48,14 +53,14 @@ class Tickets:
         """Handed over -> gone; those that were refused, because their messages were handed over again."""
         left, other = list(tickets), list[Ticket]()
         for pause in self._pauses:
-            if not left:
-                break
             await asyncio.sleep(pause)
             other = []
             for store in self._stores:
                 left, others = await _ack(store, left)
                 other += others
-            left += other
+            left = [*other, *(ticket for ticket in left if not _is_unkept(ticket))]
+            if not left:
+                break
         return other
 
     async def reclaim(self, tickets: Sequence[Ticket]) -> dict[Store, list[Claim]]:

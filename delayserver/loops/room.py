@@ -31,7 +31,7 @@ class Room:
 
     def __init__(self, subscriptions: Sequence[Subscription], concurrency: int, ends: int) -> None:
         self._turns = deque(subscriptions)  # the first is asked first
-        self._free, self._ends = concurrency, ends
+        self.concurrency, self._free, self._ends = concurrency, concurrency, ends
         self._used: Counter[str] = Counter()
         self._short: defaultdict[str | None, set[Wake]] = defaultdict(set)  # who had no room: of a channel, or in all
         self.closed = False  # for good

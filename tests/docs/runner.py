@@ -40,7 +40,8 @@ from pathlib import Path
 
 import yaml
 
-from delayserver.worker import CANCEL_SECONDS, LAST_SECONDS
+from delayserver.jobs import CANCEL_SECONDS
+from delayserver.worker import LAST_SECONDS
 from tests.support.process import Process
 from tests.support.wait import wait_for
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import BaseCommand, load_command_class
 
-from delayserver import conf, errors, events, message, rules, worker
+from delayserver import conf, errors, events, jobs, message, rules, suspects, worker
 from delayserver.clock import SystemClock
 from delayserver.keeping import BLOCKED_SECONDS
 from delayserver.layers.channels_redis_source import FORGET_SECONDS, LEASE_SECONDS, POLL_SECONDS, SOON_SECONDS
@@ -130,9 +130,9 @@ def test_the_worker_page_has_its_numbers() -> None:
         "the lease of what is in hand": f"{LEASE_SECONDS:.0f} s",
         "how often others look for one that is over": f"every {SOON_SECONDS} to {POLL_SECONDS:.0f} s",
         "when what is in hand is forgotten": f"after {FORGET_SECONDS // 86_400} day without any worker",
-        "workers that may die with a message": f"{worker.MAX_DEATHS}",
+        "workers that may die with a message": f"{suspects.MAX_DEATHS}",
         "the grace": f"{worker.GRACE_SECONDS:.0f} s, or `--grace`",
-        "after the grace, at most": f"{2 * worker.CANCEL_SECONDS + 2 * worker.LAST_SECONDS:.0f} s",
+        "after the grace, at most": f"{2 * jobs.CANCEL_SECONDS + 2 * worker.LAST_SECONDS:.0f} s",
         "when a handler that blocks is named": f"after {BLOCKED_SECONDS:.0f} s",
     }
 

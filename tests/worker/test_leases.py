@@ -173,16 +173,13 @@ async def die(site: Site, worker: Any) -> None:
     """All its tasks end without a word, and nobody keeps its leases."""
     [(_, task)] = [pair for pair in site._servers if pair[0] is worker]
     site._servers = [pair for pair in site._servers if pair[0] is not worker]
-    worker._keeper.stop()
-    worker._clear = forget  # a process that is gone clears nothing
-    for handler in worker._jobs.values():
+    worker._jobs._keeper.stop()
+    handlers = list(worker._jobs._tasks.values())
+    for handler in handlers:
         handler.cancel()
-    await asyncio.gather(*worker._jobs.values(), return_exceptions=True)
+    await asyncio.gather(*handlers, return_exceptions=True)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-async def forget(job: Any) -> None: ...
 
 
 def test_tickets_are_read_from_what_they_lie_in() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
+from .content import shown
 from .errors import InvalidMessage
 
 MAX_ATTEMPTS = 1_000
@@ -45,15 +46,18 @@ class Retry:
 
     def __post_init__(self) -> None:
         if type(self.max_attempts) is not int or not 1 <= self.max_attempts <= MAX_ATTEMPTS:
-            raise InvalidMessage(f"expected retry max_attempts to be a whole number from 1 to {MAX_ATTEMPTS}")
+            raise InvalidMessage(
+                f"expected retry max_attempts to be a whole number from 1 to {MAX_ATTEMPTS},"
+                f" got {shown(self.max_attempts)}"
+            )
         if type(self.jitter) not in (int, float) or not 0 <= self.jitter <= 1:
-            raise InvalidMessage("expected retry jitter to be a number from 0 to 1")
+            raise InvalidMessage(f"expected retry jitter to be a number from 0 to 1, got {shown(self.jitter)}")
         for name in ("backoff", "max_wait", "ack_timeout"):
             value = getattr(self, name)
             if not isinstance(value, timedelta) or not _MS <= value <= MAX_WAIT:
                 raise InvalidMessage(
                     f"expected retry {name} to be a timedelta from a millisecond to a year"
-                    " (on the wire: whole milliseconds)"
+                    f" (on the wire: whole milliseconds), got {shown(value)}"
                 )
         object.__setattr__(self, "give_up_on", _class_names(self.give_up_on))
 

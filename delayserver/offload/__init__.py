@@ -25,7 +25,7 @@ from django.utils.asyncio import async_unsafe
 
 from ..conf import get_offload_settings
 from ..errors import OffloadFailed, OffloadRefused, OffloadTimeout
-from ..events import OFFLOAD_FAILED, emit
+from ..events import OFFLOAD_FAILED, OFFLOAD_REFUSED, emit
 from ..sending import asend_later, send_later
 from . import proxy
 from .answering import OffloadConsumer
@@ -191,5 +191,6 @@ def _ask(asked: Asked, options: Options) -> Any:
 
 
 def _failed(error: OffloadFailed) -> HttpResponse:
-    emit(OFFLOAD_FAILED, of="response", kind="response", reason=error)
+    event = OFFLOAD_REFUSED if isinstance(error, OffloadRefused) else OFFLOAD_FAILED
+    emit(event, of="response", kind="response", reason=error)
     return proxy.as_failure(error)

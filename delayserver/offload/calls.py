@@ -42,7 +42,7 @@ async def _find(path: str) -> Any:
     """The function; its module is imported in a thread, since that may take long."""
     module, _, name = path.rpartition(".")
     try:
-        if module not in sys.modules:
+        if not _is_imported(module):
             await asyncio.to_thread(importlib.import_module, module)
         function = getattr(sys.modules[module], name)
     except Exception as error:  # noqa: BLE001  and so may its module
@@ -51,6 +51,12 @@ async def _find(path: str) -> Any:
     if not callable(function):
         raise OffloadFailed(f"{path} is no function")
     return function
+
+
+def _is_imported(module: str) -> bool:
+    """Whether it is, and not just on the way in another thread, for which `import_module` waits."""
+    found = sys.modules.get(module)
+    return found is not None and not getattr(found.__spec__, "_initializing", False)
 
 
 @functools.cache

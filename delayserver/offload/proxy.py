@@ -23,6 +23,7 @@ OF_THE_ORIGIN = {  # what speaks for a whole site, and would speak for ours
     *("alt-svc", "clear-site-data", "public-key-pins", "service-worker-allowed", "set-cookie", "set-cookie2"),
     "strict-transport-security",
 }
+OF_THE_SERVER = {"date", "server"}  # which ours says itself
 WITHOUT_LENGTH = {204, 304}
 
 
@@ -70,7 +71,7 @@ def _kept(headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     named = {part.strip().lower() for name, value in headers if name == "connection" for part in value.split(",")}
     kept: dict[str, list[str]] = {}
     for name, value in headers:
-        if name not in HOP_BY_HOP | OF_THE_ORIGIN | named | {"content-length"}:
+        if name not in HOP_BY_HOP | OF_THE_ORIGIN | OF_THE_SERVER | named | {"content-length"}:
             kept.setdefault(name, []).append(value)
     return kept
 

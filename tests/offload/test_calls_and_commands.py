@@ -6,6 +6,7 @@ import asyncio
 import functools
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,17 @@ async def call(allowed: OffloadSettings, name: str, *args: Any, **kwargs: Any) -
 async def test_an_async_function_is_awaited(allowed: OffloadSettings) -> None:
     assert await call(allowed, "double", 21) == 42
     assert await call(allowed, "double", 21, times=3) == 63
+
+
+async def test_several_may_come_while_the_module_is_imported(
+    allowed: OffloadSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(0.2)\ndef one(): return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    calls = [asyncio.create_task(call(allowed, "slow_to_import.one"))]
+    await await_for(lambda: "slow_to_import" in sys.modules, 5, "the import to begin")
+    calls += [asyncio.create_task(call(allowed, "slow_to_import.one")) for _ in range(3)]
+    assert await asyncio.gather(*calls) == [1, 1, 1, 1]
 
 
 async def test_any_other_runs_in_a_thread_of_its_own_kind(allowed: OffloadSettings) -> None:

@@ -88,6 +88,8 @@ def test_what_speaks_for_the_whole_site_or_the_connection_does_not_come_back() -
         "Upgrade",
         "X-Hop",
         "Trailer",
+        "Date",
+        "Server",
     ]
     headers = [*((name, "x") for name in names), ("Connection", "close, X-Hop"), ("X-Kept", "y")]
     answer = as_response(RequestReply(id="1", status=200, headers=headers, body=b"", url=""), "GET")

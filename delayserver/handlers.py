@@ -178,6 +178,11 @@ def worker_channels() -> list[str]:
     return sorted({end.channel for end in _ends() if end.channel is not None})
 
 
+def is_read(channel: str) -> bool:
+    """Whether a consumer in the routing may read this worker channel, or `ConfigurationError`."""
+    return any(end.reads(channel) for end in _ends())
+
+
 def check_handler(target: Target, type: str) -> None:
     """Raise `InvalidMessage` where no consumer that may read from `target` has a method for `type`.
 

@@ -11,19 +11,20 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from channels.routing import get_default_application
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from delayserver.conf import PUBSUB_LAYER, get_layer_settings, get_offload_settings, get_settings
 from delayserver.errors import ConfigurationError, InvalidMessage
+from delayserver.handlers import is_read, project_application
 from delayserver.handling import Application, Receive, Scope, Send
 from delayserver.loops.room import Subscription
 from delayserver.message import Target
 from delayserver.supervising import Parent, supervise
 from delayserver.worker import CONCURRENCY, GRACE_SECONDS, THREADS, Worker
 
+USAGE = 2  # the exit code for wrong arguments, as argparse has it
 LEAVE_SECONDS = 0.2
 MAX_CONCURRENCY, MAX_THREADS, MAX_PROCESSES = 10_000, 1_000, 256
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -97,6 +98,7 @@ class Command(BaseCommand):
             self._refuse(alias, options["processes"])
             subscriptions = _subscriptions(options["channels"], options["at_most_once"])
             application = _application(subscriptions)
+            self._warn_of_unread(subscriptions)
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
         serve = functools.partial(self._serve, application, subscriptions, alias, options)
@@ -111,6 +113,13 @@ class Command(BaseCommand):
             raise CommandError(IN_MEMORY)
         if layer.backend == PUBSUB_LAYER and processes > 1:
             raise CommandError(PUBSUB.format(processes=processes))
+
+    def _warn_of_unread(self, subscriptions: Sequence[Subscription]) -> None:
+        offloads = get_offload_settings().channel
+        for name in (one.channel for one in subscriptions):
+            if name != offloads and not is_read(name):
+                sentence = f"no consumer in the routing reads {name}: each of its messages will be a dead letter"
+                self.stderr.write(self.style.WARNING(sentence))
 
     def _serve(
         self,
@@ -188,12 +197,16 @@ def _application(subscriptions: Sequence[Subscription]) -> Application:
     """The project's own; and for the channel of offloads what does them, so that no project need route it."""
     offloads = get_offload_settings().channel
     if offloads not in [one.channel for one in subscriptions]:
-        project: Application = get_default_application()
-        return project
+        return _project()
     from delayserver.offload import OffloadConsumer
 
-    project = get_default_application() if len(subscriptions) > 1 else OffloadConsumer.as_asgi()
+    project = _project() if len(subscriptions) > 1 else OffloadConsumer.as_asgi()
     return functools.partial(_route, {offloads: OffloadConsumer.as_asgi()}, project)
+
+
+def _project() -> Application:
+    application: Any = project_application()
+    return cast(Application, application)
 
 
 async def _route(
@@ -239,10 +252,15 @@ def _subscriptions(found: list[Subscription], at_most_once: list[str]) -> list[S
     names = [one.channel for one in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise CommandError(f"expected each channel once, got {', '.join(twice)} more than once")
+        raise CommandError(f"expected each channel once, got {', '.join(twice)} more than once", returncode=USAGE)
+    if get_settings().channel in names:
+        raise CommandError(
+            f"{get_settings().channel} is read by the delay server: manage.py rundelay", returncode=USAGE
+        )
     unknown = sorted(set(at_most_once) - set(names))
     if unknown:
-        raise CommandError(f"--at-most-once names channels that this worker does not take from: {', '.join(unknown)}")
+        sentence = f"--at-most-once names channels that this worker does not take from: {', '.join(unknown)}"
+        raise CommandError(sentence, returncode=USAGE)
     return [Subscription(one.channel, _limit(one), keep=one.channel not in at_most_once) for one in found]
 
 

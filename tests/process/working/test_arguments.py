@@ -41,6 +41,7 @@ async_to_sync(get_channel_layer().send)("work", {"type": "probe", "n": 0})
         (["x", "--grace", "soon"], "--grace: expected seconds, from 0 to 86400, got 'soon'"),
         (["x", "y", "x:3"], "expected each channel once, got x more than once"),
         (["x", "--at-most-once", "y"], "--at-most-once names channels that this worker does not take from: y"),
+        (["x", "asgi.delay"], "asgi.delay is read by the delay server: manage.py rundelay"),
         (["x", "--layer", "nowhere"], "There is no channel layer 'nowhere'"),
         (["x", "--layer", "memory"], "The in-memory channel layer lives in one process, so a worker in another"),
         (["x", "--layer", "pubsub", "--processes", "2"], "2 processes would each run it.*--processes 1"),
@@ -55,6 +56,7 @@ def test_what_cannot_be_is_refused_with_a_sentence(settings: Settings, args: lis
 @pytest.mark.parametrize(
     ("args", "code", "line"),
     [
+        (["work", "work"], 2, "^CommandError: expected each channel once, got work more than once$"),
         (["work:0"], 2, r"error: argument CHANNEL\[:N\]: expected a whole number from 1 to 10000, got '0'$"),
         (["work", "--layer", "memory"], 1, "^CommandError: The in-memory channel layer lives in one process"),
         (["--help"], 0, "^Run a worker: take messages from the channels named"),
@@ -67,6 +69,26 @@ def test_a_process_ends_with_the_sentence_and_its_code(
     assert process.wait() == code
     process.wait_for_line(line)
     assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        (None, "expected ASGI_APPLICATION to be a dotted path, got none"),
+        ("nowhere.application", r"ASGI_APPLICATION 'nowhere.application' cannot be imported \(ModuleNotFoundError"),
+    ],
+)
+def test_without_an_application_there_is_nothing_to_run(settings: Settings, path: str | None, sentence: str) -> None:
+    layer = {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": ["redis://127.0.0.1:1"]}}
+    settings.CHANNEL_LAYERS, settings.DELAYSERVER = {"default": layer}, {}
+    settings.ASGI_APPLICATION = path
+    with pytest.raises(CommandError, match=sentence):
+        call_command("runtasks", "x")
+
+
+def test_a_channel_that_no_consumer_reads_is_told(workshop: Workshop) -> None:
+    worker = workshop.worker("work", "nobody")
+    worker.wait_for_line("^no consumer in the routing reads nobody: each of its messages will be a dead letter$")
 
 
 def test_it_says_what_it_takes(workshop: Workshop) -> None:

@@ -18,7 +18,7 @@ from .events import ACK_REFUSED, HANDLED, HANDLED_NOT, HANDLER_FAILED, count, em
 from .layers.base import Layer
 from .message import MAX_DEAD_BYTES, Claim, DeadLetter, Message, Ticket, Waiting, new_id
 from .stores.base import Store
-from .telling import told, where
+from .telling import one_line, told, where
 from .tickets import Tickets, may_be_unkept, ticket_of
 from .verdicts import Again, Done, Fail, Outcome, Raised, Unfit
 
@@ -174,9 +174,9 @@ def _reason(outcome: Outcome) -> str:
             place = where(error)
             return f"raised {told(error)}" + (f" (in {place})" if place else "")
         case Fail(reason=reason):
-            return f"failed: {reason}"
+            return f"failed: {one_line(reason)}"
         case Unfit(reason):
-            return reason
+            return one_line(reason)
     return f"it cannot be kept until it comes again ({outcome!r})"
 
 

@@ -50,7 +50,7 @@ class AckingMixin:
         if verdict is not None:
             verdict.outcome = await self._outcome(message)
         elif self.scope.get("type") == "channel" or ticket_of(message) is not None:
-            await self._settle(message, await self._outcome(message))
+            await self._settle(message, await self._outcome(dict(message)))  # which the handler may change
         else:
             await super().dispatch(message)  # type: ignore[misc]  # the consumer's
 

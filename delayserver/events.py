@@ -73,6 +73,12 @@ ACK_REFUSED = Event(
     burst=20,
 )
 WORKER_STARTED = Event("worker_started", logging.INFO, "worker ready: {worker}")
+WORKER_STOPPING = Event(
+    "worker_stopping", logging.INFO, "worker stopping: {number} handlers have {seconds:.0f} s to end"
+)
+WORKER_GAVE_BACK = Event(
+    "worker_gave_back", logging.WARNING, "{number} messages were not done in time, and given back: they run elsewhere"
+)
 WORKER_STOPPED = Event("worker_stopped", logging.INFO, "worker stopped")
 WORKER_STALE = Event("worker_stale", logging.DEBUG, "left out a copy that had been handed over again, or was done")
 LOOP_BLOCKED = Event(

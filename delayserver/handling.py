@@ -17,6 +17,7 @@ from asgiref.sync import SyncToAsync
 from channels import consumer
 from channels.exceptions import StopConsumer
 
+from .conf import IN_MEMORY_LAYER, REDIS_LAYER
 from .content import shown
 from .threads import LentThread
 from .verdicts import DONE, Again, Fail, Outcome, Raised, Unfit
@@ -120,10 +121,32 @@ def take_short_way() -> None:
 async def _dispatch(
     long: Callable[..., Awaitable[None]], receivers: Sequence[Receive], dispatch: Callable[[Any], Awaitable[None]]
 ) -> None:
-    if isinstance(receivers[0], OneMessage) and not receivers[0].asked:
-        await dispatch(await receivers[0]())
-    else:
+    if not isinstance(receivers[0], OneMessage) or receivers[0].asked:
         await long(receivers, dispatch)
+        return
+    own = [receiver for receiver in receivers[1:] if not _leaves_nothing(receiver)]
+    if own:
+        await _dispatch_and_leave(own, dispatch, await receivers[0]())
+    else:
+        await dispatch(await receivers[0]())
+
+
+async def _dispatch_and_leave(own: Sequence[Receive], dispatch: Callable[[Any], Awaitable[None]], message: Any) -> None:
+    """With the consumer's own channels read meanwhile: a reader that is cancelled is how pub/sub learns of its end."""
+    reading = [asyncio.ensure_future(receiver()) for receiver in own]
+    try:
+        await asyncio.sleep(0)  # what was never begun could not be cancelled
+        await dispatch(message)
+    finally:
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+
+
+def _leaves_nothing(receiver: Any) -> bool:
+    """Whether a channel of a consumer's own that is never read is forgotten; pub/sub has subscribed to it."""
+    layer = getattr(getattr(receiver, "func", None), "__self__", None)
+    return f"{type(layer).__module__}.{type(layer).__qualname__}" in (IN_MEMORY_LAYER, REDIS_LAYER)
 
 
 async def _aclose_old_connections(long: Callable[[], Awaitable[None]]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .acking import Handled, Settling
 from .clock import monotonic
-from .events import TAKEN, WORKER_STALE, count
+from .events import TAKEN, WORKER_GAVE_BACK, WORKER_STALE, WORKER_STOPPING, count, emit
 from .handling import Application, OneMessage, fault_of, handle
 from .keeping import Job, Keeper
 from .layers.base import Source, Taken
@@ -25,7 +25,7 @@ from .stores.base import MAX_BATCH, Store
 from .suspects import Suspects
 from .threads import Threads
 from .tickets import UNSAID_SECONDS, may_be_unkept, ticket_of
-from .verdicts import Done, Outcome, Unfit
+from .verdicts import Done, Outcome, Raised, Unfit
 
 CANCEL_SECONDS = 1.0  # how long handlers that are cut off may take to clean up
 LAST_SECONDS = 5.0  # how long it may take to give back what is left, when the worker stops
@@ -161,6 +161,8 @@ class Jobs:
     # -- handled --------------------------------------------------------------------------------------------
 
     def _start(self, job: Job, deaths: int = 0) -> None:
+        if job not in self._tasks:  # given back while a store was asked: it runs elsewhere
+            return
         name = f"handler {job.taken.channel}"
         self._tasks[job] = asyncio.create_task(self._suspect(job, deaths) if deaths else self._run(job), name=name)
 
@@ -169,8 +171,16 @@ class Jobs:
         job.begun = True
         content: Any = job.taken.content
         with self._threads.lent():
-            outcome = await handle(self._application, job.taken.channel, OneMessage(content))
+            outcome = await self._handle(job.taken.channel, OneMessage({**content}))  # which the handler may change
         self._end(job, outcome)
+
+    async def _handle(self, channel: str, message: OneMessage) -> Outcome:
+        try:
+            return await handle(self._application, channel, message)
+        except asyncio.CancelledError as error:
+            if self._room.closed:  # cut off by `finish`
+                raise
+            return Raised(error)  # by itself
 
     async def _suspect(self, job: Job, deaths: int) -> None:
         if not await self._suspects.run(job, deaths, self._run):
@@ -209,6 +219,8 @@ class Jobs:
     async def finish(self, grace: float) -> None:
         """Within the grace, and then not much longer."""
         self._room.closed = True
+        if self._tasks:
+            emit(WORKER_STOPPING, number=len(self._tasks), seconds=grace)
         await self._wait(grace)
         tasks = [task for task in self._tasks.values() if task is not None and not task.done()]
         for task in tasks:
@@ -217,6 +229,8 @@ class Jobs:
             await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
         if len(self.settler):
             await self._wait(CANCEL_SECONDS)
+        if self._tasks:
+            emit(WORKER_GAVE_BACK, number=len(self._tasks))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
                 await insist("giving back", lambda: self._give_back(list(self._tasks)))

@@ -9,10 +9,11 @@ from types import FrameType, TracebackType
 
 MAX_CHARACTERS = 300
 HIDDEN = "***"
+# Whoever words it may do so at length: from each word begin once, and never go back over its end.
 # The password in a URL; what follows a word that says it is secret; a bearer's token.
 _SECRETS = re.compile(
     r"(?P<url>://[^\s/:@]*:)[^\s/@]+(?=@)"
-    r"|(?P<word>[\w-]*(?:passw(?:or)?d|secret|token|api[_-]?key|credential|signature|authorization)[\w-]*[\"']?\s*[=:]\s*"
+    r"|(?P<word>(?<![\w-])[\w-]*(?:passw(?:or)?d|secret|token|api[_-]?key|credential|signature|authorization)[\w-]*+[\"']?\s*[=:]\s*"
     r"(?:bearer\s+|basic\s+)?)(?P<quote>[\"']?)[^\s\"',;&)}\]]+"
     r"|(?P<bearer>\bbearer\s+)[\w.~+/-]+=*",
     re.IGNORECASE,
@@ -31,6 +32,15 @@ def told(error: BaseException | None) -> str:
     first_line = message.partition("\n")[0][: 4 * MAX_CHARACTERS]
     hidden = _SECRETS.sub(_hide, first_line)[:MAX_CHARACTERS]
     return f"{type(error).__name__}: {hidden.encode('unicode_escape').decode()}".removesuffix(": ")
+
+
+def one_line(text: str) -> str:
+    """Text with what is not printable escaped, so that any log and any store can hold it."""
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(one: str) -> str:
+    return one if one.isprintable() else one.encode("unicode_escape").decode()
 
 
 def _hide(match: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from .message import OCCURRENCE, Claim, Ticket
 from .stores.base import MAX_BATCH, Acked, Store
@@ -20,17 +21,21 @@ UNSAID_SECONDS = (0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
 
 def ticket_of(content: object) -> Ticket | None:
     """The ticket that a message carries; None where it carries none."""
-    delay = content.get("__delay__") if isinstance(content, Mapping) else None
-    match delay:
-        case {"id": str(id), "attempt": int(attempt)} if attempt > 0:
+    match _delay_of(content):
+        case {"id": str(id), "attempt": int(attempt)} if type(attempt) is int and attempt > 0:  # a bool is none
             return Ticket(id, attempt)
     return None
 
 
+def _delay_of(content: object) -> Mapping[Any, Any]:
+    delay = content.get("__delay__") if isinstance(content, Mapping) else None
+    return delay if isinstance(delay, Mapping) else {}
+
+
 def may_be_unkept(content: object) -> bool:
     """Whether the store may know nothing of it although it carries a ticket: an occurrence without `retry`."""
-    delay = content.get("__delay__") if isinstance(content, Mapping) else None
-    return isinstance(delay, Mapping) and delay.get("schedule") is not None and delay.get("attempt") == 1
+    ticket = ticket_of(content)
+    return ticket is not None and _is_unkept(ticket) and _delay_of(content).get("schedule") is not None
 
 
 def _is_unkept(ticket: Ticket) -> bool:

@@ -60,10 +60,10 @@ class RedisSource(Source):
         args += (0, 1) * (len(names) - len(desired))
         for one in done:
             args += (names.index(one.channel) + 1, one.generation, one.raw)
-        ours, taken, wrong, next_end, now = await self._link.arun(TAKE, keys, args)
+        ours, taken, wrong, next_end, _ = await self._link.arun(TAKE, keys, args)
         for position in wrong:
             await self._set_aside(keys[2 * position - 2])
-        found = [self._taken(names[place - 1], *rest, now=float(now)) for place, *rest in taken]
+        found = [self._taken(names[place - 1], *rest) for place, *rest in taken]
         for one in found:
             if not kept.get(one.channel, True):
                 one.generation = b""
@@ -76,10 +76,10 @@ class RedisSource(Source):
         quiet = POLL_SECONDS if hears else DEAF_POLL_SECONDS
         return min(quiet, max(SOON_SECONDS, float(next_end) / 1000)) if next_end else quiet
 
-    def _taken(self, channel: str, generation: bytes, before: int, member: bytes, *, now: float) -> Taken:
+    def _taken(self, channel: str, generation: bytes, before: int, member: bytes) -> Taken:
         taken = Taken(channel, member, generation=generation, again=before == 1)
         try:
-            taken.content = self._codec.deserialize(member, int(now))
+            taken.content = self._codec.deserialize(member, None)
         except Exception as error:  # noqa: BLE001  a raw writer can put anything there
             taken.fault = (
                 f"expected a message in the layer's format, got one that does not decode ({type(error).__name__})"

@@ -27,6 +27,7 @@ class GenericSource(Source):
         self._room = dict.fromkeys(channels, 1)
         self._roomier = {channel: asyncio.Event() for channel in channels}
         self._tasks: list[asyncio.Task[None]] = []
+        self._sent_back: set[Taken] = set()  # of what could not all go back
 
     async def open(self, wake: Callable[[], None]) -> None:
         self._tasks = [
@@ -60,8 +61,12 @@ class GenericSource(Source):
         return Turn(taken, (), POLL_SECONDS)
 
     async def give_back(self, taken: Sequence[Taken]) -> None:
+        """If it raises, it can be done again: nothing goes back twice."""
         for one in taken:
-            await self._layer.send(one.channel, one.content)
+            if one not in self._sent_back:
+                await self._layer.send(one.channel, one.content)
+                self._sent_back.add(one)
+        self._sent_back.difference_update(taken)
 
     async def aclose(self) -> None:
         """What was received and not taken goes back."""

@@ -11,6 +11,8 @@ Reach = Literal["public", "private", "never"]
 
 _NAT64 = [ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48")]
 _IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+# Nobody's in the world, of which not every Python knows: IANA's registries; and Azure's server for its own machines.
+_NOT_PUBLIC = [ipaddress.ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20", "168.63.129.16")]
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)
 _LAST_32 = 0xFFFF_FFFF
 
@@ -34,6 +36,8 @@ def _own_reach(address: Address) -> Reach:
     if address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved:
         return "private" if _is_carrier(address) else "never"
     if not address.is_global or getattr(address, "is_site_local", False):
+        return "private"
+    if any(address in network for network in _NOT_PUBLIC):
         return "private"
     return "public"
 

@@ -8,6 +8,7 @@ from ..errors import OffloadFailed
 from ..offload_settings import name_of
 
 ACCEPTED = "gzip, deflate"
+MORE_BYTES = 65_536  # by which what is compressed may be longer than what comes out
 _WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
@@ -21,7 +22,7 @@ class Body:
         self._encoding = encoding.strip().lower()
         self._max_bytes = max_bytes
         self._read = bytearray()
-        self._came = False
+        self._came, self._left = False, max_bytes + MORE_BYTES
         self._decoder = self._new_decoder()
 
     @property
@@ -30,6 +31,9 @@ class Body:
 
     def feed(self, data: bytes) -> None:
         """`OffloadFailed` where it is too long, or is not what its encoding says."""
+        self._left -= len(data)
+        if self._left < 0:  # parts that come to nothing, without end
+            raise self._too_long()
         if self._decoder is None:
             self._add(data)
             return
@@ -62,4 +66,7 @@ class Body:
     def _add(self, data: bytes) -> None:
         self._read += data
         if len(self._read) > self._max_bytes:
-            raise OffloadFailed(f"the body of the answer is over {name_of('MAX_REPLY_BYTES')} ({self._max_bytes})")
+            raise self._too_long()
+
+    def _too_long(self) -> OffloadFailed:
+        return OffloadFailed(f"the body of the answer is over {name_of('MAX_REPLY_BYTES')} ({self._max_bytes})")

@@ -28,14 +28,28 @@ async def run_call(call: Call, settings: OffloadSettings) -> Content:
         if iscoroutinefunction(function):
             result = await function(*call.args, **call.kwargs)
         else:
-            in_thread = database_sync_to_async(
-                function, thread_sensitive=False, executor=_threads(settings.max_threads)
-            )
-            result = await in_thread(*call.args, **call.kwargs)
+            in_thread = database_sync_to_async(_called, thread_sensitive=False, executor=_threads(settings.max_threads))
+            result = await in_thread(function, call)
         return {"result": await result if inspect.isawaitable(result) else result}
-    except Exception as error:  # noqa: BLE001  a project's own function may raise anything
+    except BaseException as error:  # noqa: BLE001  a project's own function may raise anything, SystemExit too
+        _raise_if_cancelled(error)
         emit(OFFLOAD_RAISED, of=call.path, error=error, path=call.path)
         raise OffloadFailed(f"{call.path} raised {type(error).__name__}") from None
+
+
+def _called(function: Any, call: Call) -> Any:
+    """In a thread."""
+    try:
+        return function(*call.args, **call.kwargs)
+    except StopIteration as error:  # which no future of asyncio takes: who awaits it would wait for ever
+        raise RuntimeError(f"it raised StopIteration({error})") from None
+
+
+def _raise_if_cancelled(error: BaseException) -> None:
+    """Where it is the cancellation of the task that this runs in, and not a function's own."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
 
 
 async def _find(path: str) -> Any:
@@ -45,7 +59,8 @@ async def _find(path: str) -> Any:
         if not _is_imported(module):
             await asyncio.to_thread(importlib.import_module, module)
         function = getattr(sys.modules[module], name)
-    except Exception as error:  # noqa: BLE001  and so may its module
+    except BaseException as error:  # noqa: BLE001  and so may its module
+        _raise_if_cancelled(error)
         emit(OFFLOAD_RAISED, of=path, error=error, path=path)
         raise OffloadFailed(f"{path} cannot be imported where the worker runs ({type(error).__name__})") from None
     if not callable(function):

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from channels.exceptions import ChannelFull
 from channels.layers import InMemoryChannelLayer
 
 from delayserver.layers import generic_source
@@ -128,3 +129,15 @@ async def test_who_waits_is_woken(channel_layer: InMemoryChannelLayer) -> None:
         await woken.wait()
     assert await take(source, Desired("b", 1), number=1) == [1]
     await source.aclose()
+
+
+async def test_what_could_not_all_go_back_goes_back_once() -> None:
+    channel_layer = InMemoryChannelLayer(capacity=2)
+    source = GenericSource(channel_layer, ["a"])
+    taken = [Taken("a", b"", {"type": "probe", "n": n}) for n in range(3)]
+    with pytest.raises(ChannelFull):
+        await source.give_back(taken)
+    found = [(await channel_layer.receive("a"))["n"] for _ in range(2)]
+    await source.give_back(taken)
+    assert [*found, (await channel_layer.receive("a"))["n"]] == [0, 1, 2]
+    assert not channel_layer.channels

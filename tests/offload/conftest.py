@@ -27,7 +27,22 @@ COMMANDS = {
 CALLABLES = [
     f"{HERE}.{name}"
     for name in (
-        *("double", "thread_name", "query", "wait", "sleep", "fail", "own_timeout", "unsendable", "large", "nested"),
+        *(
+            "double",
+            "thread_name",
+            "query",
+            "wait",
+            "sleep",
+            "fail",
+            "own_timeout",
+            "exits",
+            "exits_in_thread",
+            "cancels",
+            "stops",
+            "unsendable",
+            "large",
+            "nested",
+        ),
         *("no_such_name", "NO_FUNCTION"),
     )
 ]

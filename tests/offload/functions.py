@@ -61,3 +61,19 @@ async def nested(url: str) -> int:
 
 def forbidden() -> None:
     raise AssertionError("it is on no list")
+
+
+async def exits() -> None:
+    raise SystemExit("bye")
+
+
+def exits_in_thread() -> None:
+    raise SystemExit("bye")
+
+
+async def cancels() -> None:
+    raise asyncio.CancelledError
+
+
+def stops() -> None:
+    raise StopIteration("x")

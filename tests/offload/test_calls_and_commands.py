@@ -58,6 +58,10 @@ async def test_it_may_ask_the_database(allowed: OffloadSettings) -> None:
     [
         ("fail", "functions.fail raised ValueError$"),
         ("own_timeout", "functions.own_timeout raised TimeoutError$"),
+        ("exits", "functions.exits raised SystemExit$"),
+        ("exits_in_thread", "functions.exits_in_thread raised SystemExit$"),
+        ("cancels", "functions.cancels raised CancelledError$"),
+        ("stops", "functions.stops raised RuntimeError$"),
         ("no_such_name", r"functions.no_such_name cannot be imported where the worker runs \(AttributeError\)$"),
         ("NO_FUNCTION", "is no function$"),
         ("nowhere.at.all", r"nowhere.at.all cannot be imported where the worker runs \(ModuleNotFoundError\)$"),

@@ -128,3 +128,10 @@ def test_a_body_is_read_to_its_limit_and_no_further(size: int, limit: int) -> No
         with pytest.raises(OffloadFailed, match="MAX_REPLY_BYTES"):
             body.feed(gzip.compress(bytes(size)))
         assert len(body._read) == limit + 1
+
+
+def test_what_comes_to_nothing_without_end_is_too_long() -> None:
+    body, empty = Body("gzip", 1_000), gzip.compress(b"") * 1_000
+    with pytest.raises(OffloadFailed, match="MAX_REPLY_BYTES"):
+        for _ in range(10):
+            body.feed(empty)

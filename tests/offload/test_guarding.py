@@ -76,6 +76,9 @@ def test_addresses_of_the_world_are_public(text: str) -> None:
         ("2001:db8::1", "private"),
         ("64:ff9b:1::808:808", "private"),
         ("192.0.2.1", "private"),
+        ("192.0.0.192", "private"),  # Oracle's metadata
+        ("168.63.129.16", "private"),  # Azure's
+        ("3fff::1", "private"),
     ],
 )
 def test_the_reach_of_special_addresses(text: str, reach: str) -> None:

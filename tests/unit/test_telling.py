@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delayserver.telling import told, where
+from delayserver.telling import _SECRETS, told, where
 
 SECRET = "hunter2xyz"
 
@@ -59,6 +59,12 @@ def test_whatever_it_says_is_one_bounded_line_of_ascii(message: str) -> None:
     assert line.isascii()
     assert line.isprintable()
     assert len(line) <= 20 + 10 * 300
+
+
+@pytest.mark.parametrize("word", ["token", "a-secret", "api_key-", "password"])
+def test_long_words_are_read_once(word: str) -> None:
+    """Not as often as they are long, squared: that would take minutes, in the event loop."""
+    assert _SECRETS.search(word * 1_000) is None
 
 
 def test_an_error_that_has_no_words() -> None:

@@ -174,6 +174,7 @@ async def die(site: Site, worker: Any) -> None:
     [(_, task)] = [pair for pair in site._servers if pair[0] is worker]
     site._servers = [pair for pair in site._servers if pair[0] is not worker]
     worker._jobs._keeper.stop()
+    worker._jobs._room.closed = True  # or a handler that is cancelled has cancelled itself, and that is told
     handlers = list(worker._jobs._tasks.values())
     for handler in handlers:
         handler.cancel()

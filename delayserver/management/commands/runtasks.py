@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from django.core.management import BaseCommand, CommandError, CommandParser
@@ -151,8 +152,16 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
+class _Abandoned(ThreadPoolExecutor):
+    """The event loop's own threads. What runs there when the worker has stopped was given back: nobody waits for it."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=True)
+
+
 async def _work(worker: Worker, parent: Parent | None) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(_Abandoned(thread_name_prefix="asyncio"))
     if parent is None:
         for number in SIGNALS:
             loop.add_signal_handler(number, _stop, worker)

@@ -22,6 +22,10 @@ class Plain(AsyncConsumer):  # type: ignore[misc]  # without types
         with noted(self.scope["channel"], message):
             await asyncio.sleep(message.get("ms", 0) / 1000)
 
+    async def in_thread(self, message: Message) -> None:
+        with noted(self.scope["channel"], message):
+            await asyncio.to_thread(time.sleep, message.get("ms", 0) / 1000)
+
     async def raises(self, message: Message) -> None:
         with noted(self.scope["channel"], message):
             raise RuntimeError("broken on purpose")

@@ -100,3 +100,12 @@ def test_sync_code_that_goes_on_does_not_hold_up_the_end(workshop: Workshop) -> 
     first.terminate()
     assert first.wait(SOON_SECONDS) == 0
     wait_for(lambda: began_by(workshop, second) == {0}, SOON_SECONDS, "it in the other worker")
+
+
+def test_nor_does_what_a_handler_has_left_to_the_event_loops_threads(workshop: Workshop) -> None:
+    workshop.send("work", probes([0], type="in_thread", ms=LONG_MS))
+    first = workshop.worker("work", "--grace", "0")
+    workshop.wait_for("began", [0])
+    first.terminate()
+    assert first.wait(SOON_SECONDS) == 0
+    assert workshop.left() == {"asgiwork": 1}

@@ -73,10 +73,14 @@ class Settling:
                 await self._settle_plain(one)
                 settled(one)
 
-    async def give_back(self, tickets: Sequence[Ticket]) -> None:
-        """Handed over -> due now: the handler was cut off, or its worker died."""
+    async def give_back(self, tickets: Sequence[Ticket], *, died: bool = False) -> None:
+        """Handed over -> due now: the handler was cut off; or it `died` with its worker.
+
+        The attempt is spent. But no message dies of its last one because a worker was stopped.
+        """
         for store, claims in (await self._tickets.reclaim(tickets)).items():
-            await store.postpone(claims, [store.clock.now()] * len(claims), spend=0)
+            for spend, some in _by_spend(claims, died).items():
+                await store.postpone(some, [store.clock.now()] * len(some), spend=spend)
             self._tickets.settled(claims)
 
     # -- what a store keeps -------------------------------------------------------------------------------
@@ -134,6 +138,15 @@ class Settling:
         except InvalidMessage:
             return None
         return Waiting(one.id, due, message.target, body, home=self._home)
+
+
+def _by_spend(claims: Sequence[Claim], died: bool) -> dict[int, list[Claim]]:
+    by_spend: dict[int, list[Claim]] = defaultdict(list)
+    for claim in claims:
+        retry = claim.message.retry
+        is_last = retry is not None and claim.message.attempt >= retry.max_attempts
+        by_spend[-1 if is_last and not died else 0].append(claim)
+    return by_spend
 
 
 async def _move(store: Store, claims: Sequence[tuple[Claim, Handled]]) -> None:

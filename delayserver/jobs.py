@@ -111,7 +111,7 @@ class Jobs:
         died = [job for job in jobs if job.taken.again]
         await self._suspects.tell_died(source, died)
         resumed = [job for job in died if job.store is not None]
-        await self._settling.give_back([job.ticket for job in resumed if job.ticket])
+        await self._settling.give_back([job.ticket for job in resumed if job.ticket], died=True)
         for job in resumed:  # the store hands it over again, with another attempt
             self._forget(job)
         rest = [job for job in jobs if job not in resumed]

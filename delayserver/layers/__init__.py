@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
-from channels.layers import get_channel_layer
+from channels.layers import channel_layers, get_channel_layer
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
@@ -27,6 +28,14 @@ def get_layer(alias: str) -> Layer:
     if channel_layer is None:
         raise ConfigurationError(f"the channel layer {alias!r} cannot be made")
     return GenericLayer(channel_layer)
+
+
+def new_channel_layer(alias: str) -> Any:
+    """A channel layer that an event loop shares with no other, and whose `receive` may wait for ever."""
+    layer = channel_layers.make_backend(alias)
+    if get_layer_settings(alias).backend == REDIS_LAYER:  # redis-py would give up after 5 s
+        layer.hosts = [{"socket_timeout": None, **host} for host in layer.hosts]
+    return layer
 
 
 @receiver(setting_changed)

@@ -21,6 +21,7 @@ class SettlingLoop(Loop):
         super().__init__()
         self._settling = settling
         self._pile: dict[Handled, Callable[[], None]] = {}
+        self._batch = BATCH
 
     def __len__(self) -> int:
         """How many are not settled yet."""
@@ -32,11 +33,22 @@ class SettlingLoop(Loop):
         self.wake()
 
     async def run_once(self) -> float:
-        some = list(itertools.islice(self._pile, BATCH))
+        some = list(itertools.islice(self._pile, self._batch))
         if not some:
             return IDLE_SECONDS
-        await self._settling.settle(some, self._settled)
+        try:
+            await self._settling.settle(some, self._settled)
+        except Exception:
+            self._put_back(some[0])
+            raise
+        self._batch = min(BATCH, 2 * self._batch)
         return 0
+
+    def _put_back(self, first: Handled) -> None:
+        """One by one, so that what cannot be settled holds up no other."""
+        self._batch = 1
+        if first in self._pile:
+            self._pile[first] = self._pile.pop(first)
 
     def _settled(self, handled: Handled) -> None:
         self._pile.pop(handled)()

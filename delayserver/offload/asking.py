@@ -17,7 +17,6 @@ from contextvars import Context
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from channels.layers import channel_layers
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
@@ -26,6 +25,7 @@ from ..conf import get_layer_settings, get_offload_settings, get_settings
 from ..content import Content
 from ..errors import DelayServerError, OffloadFailed, OffloadTimeout
 from ..events import OFFLOAD_LATE, OFFLOAD_UNANSWERED, emit
+from ..layers import new_channel_layer
 from ..layers.base import Delivered
 from ..loops.base import insist
 from ..message import Target
@@ -139,7 +139,7 @@ class Hub:
         return self._reply_to
 
     async def _begin_to_listen(self) -> Target:
-        layer = channel_layers.make_backend(self._alias)  # our own: Channels shares one among all event loops
+        layer = new_channel_layer(self._alias)  # our own: Channels shares one among all event loops
         try:
             channel = await layer.new_channel()
         except Exception as error:  # noqa: BLE001  a layer that subscribes may raise anything where its server is away

@@ -112,6 +112,21 @@ async def test_what_has_retry_and_is_cut_off_is_due_now_and_its_attempt_is_spent
     assert await aget(receipt.id) is None
 
 
+async def test_the_last_attempt_that_is_cut_off_is_given_back_too(site: Site) -> None:
+    """No message dies of a deploy."""
+    site.serve()
+    worker = await site.work("jobs", grace=0.05)
+    await asend_later("jobs", {"type": "wait"}, delay=0, retry=Retry(max_attempts=1))
+    await site.has_begun(1)
+    await site.stop(worker)
+    site.gate.set()
+    await site.work("jobs")
+    [message] = await site.has_seen(1)
+    assert message["__delay__"]["attempt"] == 1
+    await site.is_empty()
+    assert await site.store.dead_letters(10) == []
+
+
 class AwayStore(MemoryStore):
     """Can be switched off for what consumers say."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from channels.worker import Worker as StockWorker
 from delayserver import Retry, asend_later
 from delayserver.acking import Handled, Settling
 from delayserver.layers import get_layer
+from delayserver.loops.settling import SettlingLoop
 from delayserver.message import Message
 from delayserver.stores.memory import MemoryStore
 from delayserver.verdicts import Fail
@@ -97,3 +100,24 @@ async def test_what_is_settled_again_after_it_was_reclaimed_is_settled(site: Sit
     content = {"type": "x", "__delay__": {"id": message.id, "attempt": 1}}
     await settle_until_it_works(store, [Handled("jobs", content, Fail("no"))])
     assert await store.count_dead() == 1
+
+
+class Picky(MemoryStore):
+    """Will not have one of them."""
+
+    async def refuse(self, letters: Any) -> None:
+        if any(letter.reason.endswith("never") for letter in letters):
+            raise ValueError("never")
+        await super().refuse(letters)
+
+
+async def test_what_cannot_be_settled_holds_up_no_other(site: Site) -> None:
+    store, settled = Picky(), list[int]()
+    loop = SettlingLoop(Settling([store], get_layer("default"), 100_000))
+    for n in range(20):
+        loop.add(Handled("jobs", {"type": "x", "n": n}, Fail("never" if n == 3 else "no")), partial(settled.append, n))
+    for _ in range(30):
+        with suppress(ValueError):
+            await loop.run_once()
+    assert sorted(settled) == [n for n in range(20) if n != 3]
+    assert len(loop) == 1

@@ -48,7 +48,7 @@ def test_what_the_grace_cuts_off_another_runs_at_once(workshop: Workshop) -> Non
 
 def test_what_was_not_begun_is_given_back_too(workshop: Workshop) -> None:
     """Sync consumers that wait for a thread."""
-    workshop.send("blocking", probes(range(10), ms=1_500))
+    workshop.send("blocking", probes(range(10), ms=6_000))
     first = workshop.worker("blocking", "--threads", "2", "--grace", "0")
     workshop.wait_for("began", range(1))
     second = workshop.worker("blocking", "--threads", "10")

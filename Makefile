@@ -27,12 +27,13 @@ test: .venv/.dev
 # Where time is the subject, the tests have the machine to themselves. The others run two at a time; and those that
 # mostly wait, for leases and for servers that went away, three at a time.
 ALONE := tests/chaos tests/examples tests/process
-WAITING := $(wildcard tests/chaos/test_killed.py tests/chaos/test_stopped.py tests/chaos/test_schedules_trouble.py \
-	tests/chaos/test_workers_*.py tests/process/test_command.py tests/process/test_connections.py \
-	tests/process/test_supervising.py tests/process/test_trouble.py tests/process/working/test_*.py)
+WAITING := $(wildcard tests/chaos/test_killed.py tests/chaos/test_stopped.py tests/chaos/test_redis_trouble.py \
+	tests/chaos/test_schedules_*.py tests/chaos/test_workers_*.py tests/offload/test_processes.py \
+	tests/process/test_command.py tests/process/test_connections.py tests/process/test_supervising.py \
+	tests/process/test_trouble.py tests/process/working/test_*.py)
 SCHEDULES := $(wildcard tests/process/test_schedules*.py)
 TWO_AT_A_TIME := $(filter-out $(ALONE) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/))) $(SCHEDULES)
-ALL_TESTS = $(BIN)/python -m pytest -n 2 --dist loadfile $(TWO_AT_A_TIME) && \
+ALL_TESTS = $(BIN)/python -m pytest -n 2 --dist loadfile $(TWO_AT_A_TIME) $(WAITING:%=--ignore=%) && \
 	$(BIN)/python -m pytest -n 3 --dist loadfile $(WAITING) && \
 	$(BIN)/python -m pytest $(ALONE) $(patsubst %,--ignore=%,$(SCHEDULES) $(WAITING))
 

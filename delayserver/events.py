@@ -80,7 +80,12 @@ WORKER_GAVE_BACK = Event(
     "worker_gave_back", logging.WARNING, "{number} messages were not done in time, and given back: they run elsewhere"
 )
 WORKER_STOPPED = Event("worker_stopped", logging.INFO, "worker stopped")
-WORKER_STALE = Event("worker_stale", logging.DEBUG, "left out a copy that had been handed over again, or was done")
+WORKER_STALE = Event(
+    "worker_stale",
+    logging.WARNING,
+    "left out a copy of message {id} on channel {channel}: its attempt {attempt} is done, or was handed over again",
+    burst=5,
+)
 LOOP_BLOCKED = Event(
     "loop_blocked",
     logging.WARNING,

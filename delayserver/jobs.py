@@ -155,7 +155,9 @@ class Jobs:
         self._leave_out(job)
 
     def _leave_out(self, job: Job) -> None:
-        count(WORKER_STALE)
+        assert job.ticket is not None
+        id, attempt = job.ticket
+        emit(WORKER_STALE, of=job.taken.channel, id=id, channel=job.taken.channel, attempt=attempt)
         self._forget(job)
 
     # -- handled --------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def test_the_logging_page_has_every_event_with_its_level_and_sentence() -> None:
     rows = {tuple(cell.strip("`") for cell in row[:3]) for row in table_rows(LOGGING, "## Every line")}
     told = [event for event in vars(events).values() if isinstance(event, events.Event)]
     # for metrics only: too many for a log
-    counted = {"taken_in", "handed_over", "occurrence_put", "taken", "handled", "worker_stale"}
+    counted = {"taken_in", "handed_over", "occurrence_put", "taken", "handled"}
     assert rows == {
         (event.name, logging.getLevelName(event.level), event.sentence) for event in told if event.name not in counted
     }

@@ -25,7 +25,7 @@ test: .venv/.dev
 	$(if $(TESTS),$(BIN)/python -m pytest $(TESTS),$(ALL_TESTS))
 
 # Where time is the subject, the tests have the machine to themselves. The others run two at a time; and those that
-# mostly wait, for leases and for servers that went away, four at a time.
+# mostly wait, for leases and for servers that went away, three at a time.
 ALONE := tests/chaos tests/examples tests/process
 WAITING := $(wildcard tests/chaos/test_killed.py tests/chaos/test_stopped.py tests/chaos/test_redis_trouble.py \
 	tests/chaos/test_schedules_*.py tests/chaos/test_workers_*.py tests/offload/test_processes.py \
@@ -34,7 +34,7 @@ WAITING := $(wildcard tests/chaos/test_killed.py tests/chaos/test_stopped.py tes
 SCHEDULES := $(wildcard tests/process/test_schedules*.py)
 TWO_AT_A_TIME := $(filter-out $(ALONE) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/))) $(SCHEDULES)
 ALL_TESTS = $(BIN)/python -m pytest -n 2 --dist loadfile $(TWO_AT_A_TIME) $(WAITING:%=--ignore=%) && \
-	$(BIN)/python -m pytest -n 4 --dist loadfile $(WAITING) && \
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(WAITING) && \
 	$(BIN)/python -m pytest $(ALONE) $(patsubst %,--ignore=%,$(SCHEDULES) $(WAITING))
 
 chaos: .venv/.dev

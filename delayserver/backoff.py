@@ -30,7 +30,8 @@ class Retry:
     jitter
         each wait is lengthened by a random part of itself, up to this fraction (0.0 to 1.0)
     ack_timeout
-        how long a consumer may take before the message counts as lost and is due again
+        how long a consumer may take before the message counts as lost and is due again; from hand-over, or under
+        ``runtasks`` from when its handler begins, and renewed while that runs
     give_up_on
         errors after which no attempt helps, so that the message is a dead letter at once: exception classes, which
         stand for their subclasses too, or their dotted names; at most 20. What is kept, and read here, are the

@@ -37,7 +37,8 @@ def cancel(id: str | None = None, *, key: str | None = None) -> bool:
     """Take back the message of this id or key; True if that was in time: then it is not handed over.
 
     False says that no such message waits: it has been handed over or is just then, has expired, was cancelled before,
-    or never was. Raises `StoreUnavailable` where that cannot be told.
+    or never was. One with `retry` waits until it is acked, in case it has to come again: True says then that it does
+    not, and a handler that has it already is not stopped. Raises `StoreUnavailable` where that cannot be told.
     """
     named = _named(id, key)
     deferred = transactions.cancel(named)

@@ -23,6 +23,7 @@ from .errors import InvalidMessage
 from .events import PRUNING_FAILED, emit
 from .models import HandledMessage
 from .stores.database_link import DatabaseLink
+from .transactions import blocks_of_tests
 
 KEEP = timedelta(days=30)
 PRUNE_SECONDS = 60.0
@@ -84,7 +85,7 @@ def _id_of(message: object) -> str:
 
 def _check_transaction(using: str) -> bool:
     """Whether it is in one of a `TestCase`, which never commits. That alone is none: production would not have it."""
-    tests = [getattr(block, "_from_testcase", False) for block in connections[using].atomic_blocks]
+    tests = blocks_of_tests(connections[using])
     if all(tests):
         raise transaction.TransactionManagementError(
             f"expected first_time() inside transaction.atomic() of database {using!r}, together with the effects,"

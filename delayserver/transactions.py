@@ -79,9 +79,12 @@ def database_to_wait_for(store: Store) -> str | None:
 
 def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Whether in one that will be committed: that which a `TestCase` puts around each test never is."""
-    return connection.in_atomic_block and not all(
-        getattr(block, "_from_testcase", False) for block in connection.atomic_blocks
-    )
+    return connection.in_atomic_block and not all(blocks_of_tests(connection))
+
+
+def blocks_of_tests(connection: BaseDatabaseWrapper) -> list[bool]:
+    """For each ``atomic()`` that is open, whether it is one that a `TestCase` puts around a test."""
+    return [getattr(block, "_from_testcase", False) for block in connection.atomic_blocks]
 
 
 def has_sync_caller() -> bool:

@@ -5,6 +5,7 @@ The layer's own `receive` takes a message in four round trips, and two that rece
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
@@ -12,7 +13,7 @@ from operator import attrgetter
 from typing import Any
 
 from ..events import SET_ASIDE, emit
-from ..redis_link import RedisLink, Script, parts
+from ..redis_link import RedisError, RedisLink, Script, parts
 from ..redis_listener import Listener
 from .base import Charge, Desired, Source, Taken, Turn
 from .channels_redis_codec import Codec
@@ -60,9 +61,12 @@ class RedisSource(Source):
         args += (0, 1) * (len(names) - len(desired))
         for one in done:
             args += (names.index(one.channel) + 1, one.generation, one.raw)
-        ours, taken, wrong, next_end, _ = await self._link.arun(TAKE, keys, args)
+        ours, taken, wrong, next_end = await self._link.arun(TAKE, keys, args)
         for position in wrong:
-            await self._set_aside(keys[2 * position - 2])
+            with contextlib.suppress(
+                RedisError, OSError
+            ):  # the next turn meets it again; what was taken must not be forgotten
+                await self._set_aside(keys[2 * position - 2])
         found = [self._taken(names[place - 1], *rest) for place, *rest in taken]
         for one in found:
             if not kept.get(one.channel, True):

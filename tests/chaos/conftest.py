@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from ..process.conftest import Site
+from ..process.working.workshop import Workshop
 from ..support.databases import empty_database
 from ..support.process import Process
 from ..support.redis_keys import leaked_keys
@@ -45,6 +47,13 @@ def assert_no_leak(server: RedisServer) -> None:
 def redis_site(own_redis: RedisServer, start_process: Callable[..., Process]) -> Site:
     """Store and layer are one Redis."""
     return Site("redis", own_redis.url, start_process, config=dict(ROOMY))
+
+
+@pytest.fixture
+def workshop(redis_site: Site, tmp_path: Path) -> Iterator[Workshop]:
+    workshop = Workshop(redis_site, tmp_path)
+    yield workshop
+    workshop.client.close()
 
 
 @pytest.fixture

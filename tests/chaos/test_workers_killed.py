@@ -30,13 +30,6 @@ pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture
-def on_redis(redis_site: Site, tmp_path: Path) -> Iterator[Workshop]:
-    workshop = Workshop(redis_site, tmp_path)
-    yield workshop
-    workshop.client.close()
-
-
-@pytest.fixture
 def on_postgres(postgres_site: Site, tmp_path: Path) -> Iterator[Workshop]:
     workshop = Workshop(postgres_site, tmp_path)
     yield workshop
@@ -91,8 +84,8 @@ def check_attempts(number: int, notes: Sequence[Note]) -> None:
         assert attempts == sorted(set(attempts)), f"each run has an attempt of its own: {notes}"
 
 
-def test_random_kills_with_the_redis_store(on_redis: Workshop) -> None:
-    kill_and_check(on_redis, "Redis", KILLS, MESSAGES)
+def test_random_kills_with_the_redis_store(workshop: Workshop) -> None:
+    kill_and_check(workshop, "Redis", KILLS, MESSAGES)
 
 
 def test_random_kills_with_the_database_store(on_postgres: Workshop) -> None:

@@ -29,13 +29,6 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
-def workshop(redis_site: Site, tmp_path: Path) -> Iterator[Workshop]:
-    workshop = Workshop(redis_site, tmp_path)
-    yield workshop
-    workshop.client.close()
-
-
-@pytest.fixture
 def lasting_redis() -> Iterator[RedisServer]:
     """A Redis that has on its disk what it answered for."""
     with RedisServer("--appendfsync", "always", aof=True) as server:

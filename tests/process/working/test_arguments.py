@@ -96,6 +96,20 @@ def test_it_says_what_it_takes(workshop: Workshop) -> None:
     worker.wait_for_line("^worker ready: channels work, slow .3 at once., layer default, 7 at once, 2 threads$")
 
 
+def test_it_works_on_another_layer(workshop: Workshop) -> None:
+    """What lies on one is not on the other."""
+    redis = {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [workshop.site.url]}}
+    layers = {"default": redis, "other": redis | {"CONFIG": {"hosts": [workshop.site.url], "prefix": "other"}}}
+    workshop.env["DELAYSERVER_TEST_LAYERS"] = json.dumps(layers)
+    worker = workshop.worker("work", "--layer", "other")
+    worker.wait_for_line("^worker ready: channels work, layer other, ")
+    sender = workshop.start(
+        "shell", "--no-imports", "-c", SEND.replace("get_channel_layer()", 'get_channel_layer("other")')
+    )
+    assert sender.wait() == 0
+    workshop.wait_for("ended", [0])
+
+
 def test_one_process_of_the_pubsub_layer_works(workshop: Workshop) -> None:
     layers = {"default": {**PUBSUB, "CONFIG": {"hosts": [workshop.site.url]}}}
     workshop.env["DELAYSERVER_TEST_LAYERS"] = json.dumps(layers)

@@ -20,7 +20,7 @@ from .message import MAX_DEAD_BYTES, Claim, DeadLetter, Message, Ticket, Waiting
 from .stores.base import Store
 from .telling import one_line, told, where
 from .tickets import Tickets, may_be_unkept, ticket_of
-from .verdicts import Again, Done, Fail, Outcome, Raised, Unfit
+from .verdicts import Again, Done, Fail, Outcome, Raised, Unfit, Unsaid
 
 AGAIN_MS = 1_000  # until a message without `retry` comes again
 
@@ -64,9 +64,10 @@ class Settling:
         tickets = {one: ticket_of(one.content) for one in handled}
         done = [one for one in handled if isinstance(one.outcome, Done)]
         await self._ack([ticket for one in done if (ticket := tickets[one])])
-        for one in done:
+        unsaid = [one for one in handled if isinstance(one.outcome, Unsaid)]
+        for one in (*done, *unsaid):
             settled(one)
-        others = [one for one in handled if not isinstance(one.outcome, Done)]
+        others = [one for one in handled if not isinstance(one.outcome, Done | Unsaid)]
         await self._settle_kept({ticket: one for one in others if (ticket := tickets[one])}, settled)
         for one in others:
             if tickets[one] is None:

@@ -12,9 +12,11 @@ from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from . import offload_settings, progress_settings
 from .errors import ConfigurationError, InvalidMessage
 from .message import Target
-from .offload_settings import OffloadSettings, wrongs
+from .offload_settings import OffloadSettings
+from .progress_settings import ProgressSettings
 
 STORES = {
     "redis": "delayserver.stores.redis.RedisStore",
@@ -43,6 +45,7 @@ class Settings:
     check_handlers: bool = False
     schedules: Mapping[str, Any] = field(default_factory=dict)
     offload: Mapping[str, Any] = field(default_factory=dict)
+    progress: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,12 @@ def get_settings() -> Settings:
 def get_offload_settings() -> OffloadSettings:
     """``DELAYSERVER["OFFLOAD"]`` with its defaults, or `ConfigurationError`."""
     return OffloadSettings.of(get_settings().offload)
+
+
+@functools.cache
+def get_progress_settings() -> ProgressSettings:
+    """``DELAYSERVER["PROGRESS"]`` with its defaults, or `ConfigurationError`."""
+    return ProgressSettings.of(get_settings().progress)
 
 
 def says(name: str) -> bool:
@@ -194,8 +203,11 @@ def settings_faults() -> list[Fault]:
                     "delayserver.E003",
                 )
             )
-    offload = [Fault(*wrong) for wrong in wrongs(given.get("OFFLOAD", {}))]
-    return faults + _store_faults(given) + _channel_faults(given) + offload
+    own = [
+        *offload_settings.wrongs(given.get("OFFLOAD", {})),
+        *progress_settings.wrongs(given.get("PROGRESS", {})),
+    ]
+    return faults + _store_faults(given) + _channel_faults(given) + [Fault(*wrong) for wrong in own]
 
 
 def _fits(value: object, kind: type) -> bool:
@@ -304,4 +316,5 @@ def _forget(*, setting: str, **_: Any) -> None:
     if setting in ("DELAYSERVER", "CHANNEL_LAYERS"):
         get_settings.cache_clear()
         get_offload_settings.cache_clear()
+        get_progress_settings.cache_clear()
         get_layer_settings.cache_clear()

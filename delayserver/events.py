@@ -153,7 +153,7 @@ OCCURRENCES_OVERLAPPED = Event(
 PRUNING_FAILED = Event(
     "pruning_failed",
     logging.WARNING,
-    "old markers of handled messages could not be deleted from database {using} ({error}); trying again in a minute",
+    "old {what} could not be deleted from database {using} ({error}); trying again in a minute",
 )
 WORKER_DIED = Event(
     "worker_died",

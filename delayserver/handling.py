@@ -19,6 +19,7 @@ from channels.exceptions import StopConsumer
 
 from .conf import IN_MEMORY_LAYER, REDIS_LAYER
 from .content import shown
+from .current import CURRENT, Current, received
 from .threads import LentThread
 from .verdicts import DONE, Again, Fail, Outcome, Raised, Unfit
 
@@ -54,6 +55,7 @@ class OneMessage:
         if self.asked:
             raise StopConsumer
         self.asked = True
+        received(self._message)
         return self._message
 
 
@@ -63,6 +65,7 @@ async def handle(application: Application, channel: str, receive: Receive) -> Ou
     Whatever is raised is an outcome, `SystemExit` too; but for the cancellation of the task that this runs in.
     """
     verdict = Verdict()
+    CURRENT.set(Current(channel))
     scope = {"type": "channel", "channel": channel, VERDICT: verdict}
     try:
         await application(scope, receive, _nowhere)

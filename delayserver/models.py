@@ -235,3 +235,24 @@ class HandledMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id}"
+
+
+class ProgressEntry(models.Model):
+    """A versioned entry of a layer, until `expires`, in ms since the epoch: the last known state of a piece of work.
+
+    Its `body` only progress can read.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    layer = ExactCharField(max_length=100)
+    name = ExactCharField(max_length=200)
+    version = models.BigIntegerField()
+    body = models.BinaryField()
+    expires = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["layer", "name"], name="delayserver_progress")]
+        indexes = [models.Index(fields=["expires"], name="delayserver_progress_expires")]
+
+    def __str__(self) -> str:
+        return f"{self.name} on {self.layer}, version {self.version}"

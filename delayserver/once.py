@@ -18,23 +18,20 @@ from typing import Any
 from django.db import IntegrityError, connections, router, transaction
 from django.utils.asyncio import async_unsafe
 
-from .clock import monotonic
 from .errors import InvalidMessage
-from .events import PRUNING_FAILED, emit
 from .models import HandledMessage
 from .stores.database_link import DatabaseLink
+from .stores.database_pruning import Pruning
+from .stores.database_rows import in_column
 from .transactions import blocks_of_tests
 
 KEEP = timedelta(days=30)
-PRUNE_SECONDS = 60.0
-MAX_PRUNED = 500  # in one statement: some SQLite takes no more than 999 values
 MAX_ID_LENGTH = 200
-NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"  # not printable, as Python has it, so in no id
 
 CURE = "give an id of your own, as in first_time('invoice:7')"
 SYNC_ONLY = "expected first_time() in sync code, got an event loop's thread: use database_sync_to_async"
 
-_pruned: dict[str, float] = {}  # when this process last looked for old markers, for each database
+_pruning = Pruning(HandledMessage, "at", "markers of handled messages")
 
 
 @async_unsafe(SYNC_ONLY)
@@ -103,18 +100,13 @@ def _insert(id: str, using: str) -> bool:
     A savepoint and a plain insert: it asks what is there now, whatever snapshot the transaction reads from, and
     nothing else does so on every database. A deadlock marks the caller's transaction as one to roll back.
     """
-    marker = HandledMessage(id=_stored(id), at=_link(using).read_clock().now())
+    marker = HandledMessage(id=in_column(id), at=_link(using).read_clock().now())
     try:
         with transaction.atomic(using=using):
             marker.save(force_insert=True, using=using)
     except IntegrityError:
         return False
     return True
-
-
-def _stored(id: str) -> str:
-    """The id as its column has it: MySQL and MariaDB take no notice of spaces at the end."""
-    return id[:-1] + NO_BREAK_SPACE if id.endswith(" ") else id
 
 
 @functools.cache
@@ -127,35 +119,11 @@ def _link(using: str) -> DatabaseLink:
 
 
 def _prune_on_commit(using: str) -> None:
-    now = monotonic()
-    if using not in _pruned or now - _pruned[using] > PRUNE_SECONDS:
-        _pruned[using] = now
-        transaction.on_commit(functools.partial(_prune, using), using=using)
+    if _pruning.is_time(using):
+        transaction.on_commit(
+            functools.partial(_pruning.prune, using, functools.partial(_oldest_kept, using)), using=using
+        )
 
 
-def _prune(using: str) -> None:
-    """Delete old markers, if there are any; where more may be left, the next call goes on."""
-    try:
-        deleted = _delete_old(using)
-    except Exception as error:  # noqa: BLE001  whatever it is, the caller's transaction has committed
-        emit(PRUNING_FAILED, using=using, error=error)
-    else:
-        if deleted == MAX_PRUNED:
-            _pruned.pop(using, None)
-
-
-def _delete_old(using: str) -> int:
-    """How many: the oldest, but for those that another transaction holds."""
-    oldest_kept = _link(using).read_clock().now() - KEEP // timedelta(milliseconds=1)
-    features = connections[using].features
-    skips = features.has_select_for_update_skip_locked
-    markers = HandledMessage.objects.using(using)
-    with transaction.atomic(using=using):
-        if not features.has_select_for_update:
-            markers.filter(pk="").update(at=0)  # of no row: SQLite waits for its write lock only before a read
-        old = markers.filter(at__lt=oldest_kept).order_by("at", "pk")
-        held = old.select_for_update(skip_locked=skips, nowait=not skips)
-        ids = list(held.values_list("pk", flat=True)[:MAX_PRUNED])
-        if ids:
-            markers.filter(pk__in=ids)._raw_delete(using)
-    return len(ids)
+def _oldest_kept(using: str) -> int:
+    return _link(using).read_clock().now() - KEEP // timedelta(milliseconds=1)

@@ -82,14 +82,24 @@ async def agroup_send_later(
     return await _asend(Message(group=group, content=message, **options), on_commit)
 
 
-def _send(message: Message, on_commit: bool) -> Receipt:
-    body, store = _pack(message), _store_for(message)
-    return _put(store, [_resolve(message, body, store.read_clock())], on_commit)[0]
+def send_as(id: str, message: Message, on_commit: bool = True) -> Receipt:
+    """As `send_later`, under an id of our own: while a message of that id is in the store, it is that one."""
+    return _send(message, on_commit, id)
 
 
-async def _asend(message: Message, on_commit: bool) -> Receipt:
+async def asend_as(id: str, message: Message, on_commit: bool = True) -> Receipt:
+    """As `send_as`."""
+    return await _asend(message, on_commit, id)
+
+
+def _send(message: Message, on_commit: bool, id: str | None = None) -> Receipt:
     body, store = _pack(message), _store_for(message)
-    return (await _aput(store, [_resolve(message, body, await store.aread_clock())], on_commit))[0]
+    return _put(store, [_resolve(message, body, store.read_clock(), id)], on_commit)[0]
+
+
+async def _asend(message: Message, on_commit: bool, id: str | None = None) -> Receipt:
+    body, store = _pack(message), _store_for(message)
+    return (await _aput(store, [_resolve(message, body, await store.aread_clock(), id)], on_commit))[0]
 
 
 def _put(store: Store, messages: Sequence[Waiting], on_commit: bool) -> list[Receipt]:
@@ -122,8 +132,8 @@ def _pack(message: Message) -> bytes:
     return body
 
 
-def _resolve(message: Message, body: bytes, clock: Clock) -> Waiting:
-    return message.resolve(clock, body, home=get_layer_settings(get_settings().channel_layer).home)
+def _resolve(message: Message, body: bytes, clock: Clock, id: str | None = None) -> Waiting:
+    return message.resolve(clock, body, id=id, home=get_layer_settings(get_settings().channel_layer).home)
 
 
 # -- many at once ------------------------------------------------------------------------------------------------

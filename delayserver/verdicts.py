@@ -64,10 +64,15 @@ class Unfit:
     error: Exception | None = None
 
 
-Outcome = Done | Again | Fail | Raised | Unfit
+@dataclass(frozen=True, slots=True)
+class Unsaid:
+    """Nobody says anything of it: it is a copy of what runs elsewhere."""
+
+
+Outcome = Done | Again | Fail | Raised | Unfit | Unsaid
 DONE = Done()
 
 
 def verdict_of(returned: object) -> Outcome:
     """What a handler's return value says."""
-    return returned if isinstance(returned, Done | Again | Fail) else DONE
+    return returned if isinstance(returned, Done | Again | Fail | Unsaid) else DONE

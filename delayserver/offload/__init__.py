@@ -5,7 +5,7 @@
 `asked`, `answers`       what is asked for, what comes back, and both on the wire
 `guarding`, `addresses`  what may be asked for; which addresses a host may have
 `asking`                 the caller's side: one background thread per process
-`outbox`                 how both sides send
+`outbox`                 how both sides send (beside this package)
 `answering`              the worker's side: the consumer on ``asgi.offload``
 `performing`             an offload, done, in time and in turn
 `fetching`, `bodies`     a request; what of its answer is read

@@ -16,9 +16,9 @@ from ..errors import OffloadRefused
 from ..events import OFFLOAD_EXPIRED, OFFLOAD_FAILED, OFFLOAD_REFUSED, OFFLOAD_UNANSWERED, emit
 from ..layers.base import Delivered
 from ..message import Target
+from ..outbox import outbox, why_not
 from .answers import failure
 from .asked import KINDS, Asked, Offload, expect, read_target, read_timeout
-from .outbox import outbox, why_not
 from .performing import perform
 
 ANSWER_SECONDS = 10.0  # how long an answer waits for a full channel, or a layer that is away

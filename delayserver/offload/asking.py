@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
-import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from contextvars import Context
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
-from django.core.signals import setting_changed
-from django.dispatch import receiver
-
+from ..background import Background, OneOfAProcess
 from ..clock import SystemClock
 from ..conf import get_layer_settings, get_offload_settings, get_settings
 from ..content import Content
@@ -30,67 +25,33 @@ from ..layers.base import Delivered
 from ..loops.base import insist
 from ..message import Target
 from ..offload_settings import name_of
+from ..outbox import outbox, why_not
 from ..sending import agroup_send_later, asend_later
 from .answers import Reply, read_reply
 from .asked import Offload
-from .outbox import outbox, why_not
 from .performing import perform
 
 GRACE_SECONDS = 2.0  # after its timeout, for the worker's own word on what was too slow
-T = TypeVar("T")
 
 
-class Hub:
-    """An event loop in a thread. Its public methods are called from any other thread, or from any event loop."""
+class Hub(Background):
+    """Its public methods are called from any other thread, or from any event loop."""
 
     def __init__(self) -> None:
         self._alias = get_settings().channel_layer
         self._is_local = get_layer_settings(self._alias).in_memory
         self._number = 0  # of the offloads that this process waits for
         self._waiting: dict[str, asyncio.Future[Content]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._reply_to: asyncio.Task[Target] | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="delayserver offload", daemon=True)
-        self._thread.start()
+        super().__init__("delayserver offload")
 
     def ask(self, offload: Offload) -> Future[Reply]:
         """Its answer; raises the `OffloadFailed` that it is, or an `OffloadTimeout` where there is none in time."""
-        return self._submit(self._ask_here if self._is_local else self._ask, offload)
+        return self.submit(self._ask_here(offload) if self._is_local else self._ask(offload))
 
     def send(self, offload: Offload) -> Future[None]:
         """Hand it over; the answer goes to its own target. `OffloadFailed` where it could not be handed over."""
-        return self._submit(self._begin_here if self._is_local else self._send, offload)
-
-    def close(self) -> None:
-        """End the thread. Whoever still waits is told that it was cancelled."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-
-    # -- the thread ----------------------------------------------------------------------------------------------
-
-    def _submit(self, act: Callable[[Offload], Coroutine[Any, Any, T]], offload: Offload) -> Future[T]:
-        """In an empty context: that of a caller names threads of a request that may have ended."""
-        return Context().run(asyncio.run_coroutine_threadsafe, act(offload), self._loop)
-
-    def _keep(self, act: Coroutine[Any, Any, None]) -> None:
-        """A task that nobody awaits."""
-        task = self._loop.create_task(act, name="delayserver offload")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
+        return self.submit(self._begin_here(offload) if self._is_local else self._send(offload))
 
     # -- by a worker ---------------------------------------------------------------------------------------------
 
@@ -144,7 +105,7 @@ class Hub:
             channel = await layer.new_channel()
         except Exception as error:  # noqa: BLE001  a layer that subscribes may raise anything where its server is away
             raise OffloadFailed(f"the channel layer could not be reached ({type(error).__name__})") from None
-        self._keep(self._read(layer, channel))
+        self.keep(self._read(layer, channel))
         return Target("channel", channel)
 
     async def _read(self, layer: Any, channel: str) -> None:
@@ -169,7 +130,7 @@ class Hub:
     async def _begin_here(self, offload: Offload) -> None:
         admitted = ExitStack()
         admitted.enter_context(self._admitted())
-        self._keep(self._answer_here(offload, admitted))
+        self.keep(self._answer_here(offload, admitted))
 
     async def _answer_here(self, offload: Offload, admitted: ExitStack) -> None:
         """By the delay server in this process: the in-memory layer belongs to its event loop, not to this one."""
@@ -190,40 +151,5 @@ class Hub:
 
 # -- the one of this process -----------------------------------------------------------------------------------------
 
-_hub: Hub | None = None
-_making = threading.Lock()
-_inherited: list[Hub] = []  # of parent processes: kept, so that nothing of theirs is closed here
-
-
-def get_hub() -> Hub:
-    """The hub of this process, begun with the first offload."""
-    global _hub
-    with _making:
-        if _hub is None:
-            _hub = Hub()
-        return _hub
-
-
-def close_hub() -> None:
-    """End it, if there is one; the next offload begins another."""
-    global _hub
-    with _making:
-        hub, _hub = _hub, None
-    if hub is not None:
-        hub.close()
-
-
-def _after_fork() -> None:
-    global _hub, _making
-    if _hub is not None:
-        _inherited.append(_hub)
-    _hub, _making = None, threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-@receiver(setting_changed)
-def _forget(*, setting: str, **_: object) -> None:
-    if setting in ("DELAYSERVER", "CHANNEL_LAYERS"):
-        close_hub()
+_hub = OneOfAProcess(Hub)
+get_hub, close_hub = _hub.get, _hub.close

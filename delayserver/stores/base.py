@@ -15,7 +15,8 @@ Times are whole milliseconds since the epoch and come as arguments, so that a te
 
 ``put``, ``cancel``, ``reschedule``, ``get`` and ``renew`` are for callers and work from any thread; their a-twins and
 all other verbs belong to an event loop. What has expired is not waiting for the first four: its key is free, though a
-server has yet to drop it.
+server has yet to drop it. ``entries`` and ``change_entries`` work on any event loop of any thread, whether the store is
+open or not, and join no transaction.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 from ..clock import Clock
 from ..conf import LayerSettings
 from ..message import Claim, DeadLetter, Receipt, Ticket, Waiting
+from .entries import Change, Entry
 from .moves import MAX_BATCH as MAX_BATCH
 from .moves import Move, Moved
 from .shelf import Shelf
@@ -248,6 +250,20 @@ class Store(Shelf):
         """Handed over -> claimed until ``now + lease`` ms, as by `claim`; None where a ticket does not fit.
 
         At most `MAX_BATCH`.
+        """
+
+    # -- for progress -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def entries(self, names: Sequence[str]) -> list[Entry | None]:
+        """What these names stand for now; None where there is nothing, or it is too old. At most `MAX_BATCH`."""
+
+    @abstractmethod
+    async def change_entries(self, changes: Sequence[Change]) -> list[int]:
+        """Each, in order, if its version is still the one that was seen -> the next version.
+
+        0 where it was not, and nothing is done to it. Each is one act at least, and the second of two with one name
+        sees the first. At most `MAX_BATCH`, and `ValueError` otherwise; their bodies are to be within `MAX_PUT_BYTES`.
         """
 
     # -- offered only by a store that shares a server with the layer -----------------------------------------

@@ -1,10 +1,11 @@
 """Messages in the Django database: PostgreSQL, MySQL, MariaDB, SQLite.
 
-`database_table`, `database_shelf`, `database_cursors`, `database_claims` and `database_tickets` have the transactions;
-here is who runs them where. ``put``, ``cancel``, ``reschedule``, ``get`` and ``renew`` run on the calling thread's
-connection and so join the caller's transaction; the a-twins of the first four run in the thread that Django's own async
-ORM would use. A server's and a consumer's verbs run in one thread of the store's own where it is open, so that no slow
-view holds them up; for the server's intake that is ``take``.
+`database_table`, `database_shelf`, `database_cursors`, `database_claims`, `database_tickets` and `database_entries`
+have the transactions; here is who runs them where. ``put``, ``cancel``, ``reschedule``, ``get`` and ``renew`` run on
+the calling thread's connection and so join the caller's transaction; the a-twins of the first four run in the thread
+that Django's own async ORM would use. A server's and a consumer's verbs run in one thread of the store's own where it
+is open, so that no slow view holds them up; for the server's intake that is ``take``. ``entries`` and
+``change_entries`` always run in another one (`database_thread`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from ..message import Claim, DeadLetter, Receipt, Target, Ticket, Waiting
 from . import database_listen
 from .base import STORE_THREAD, Acked, Named, Store
 from .database_doubts import doubts_of
-from .database_tickets import TicketTable
+from .database_entries import EntryTable
+from .database_thread import CLOSE_SECONDS, OwnThread
+from .entries import Change, Entry, refuse_changes, refuse_names
 from .moves import Move, Moved, refuse_moves
 from .shelf import Page, Spot, Tally, Wanted
 from .tickets import refuse_tickets
@@ -31,7 +34,6 @@ from .wake import Wake
 
 POLL_SECONDS = 0.1  # how often a server looks for earlier messages where nobody tells it
 CLOCK_SECONDS = 10.0  # how old a server's reading of the clock may get
-CLOSE_SECONDS = 1.0  # how long a statement in hand may take when the store closes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,10 +45,11 @@ class DatabaseStore(Store):
     def __init__(self, layer: LayerSettings, using: str = "default", *, clock: Clock | None = None) -> None:
         self.using = self.database = using
         self.layer = layer.alias
-        self._table = TicketTable(using, layer.alias, clock)
+        self._table = EntryTable(using, layer.alias, clock)
         self.clock = self._table.clock
         self._homes: tuple[str, ...] = ("",)
         self._thread: ThreadPoolExecutor | None = None
+        self._entry_thread = OwnThread(self._table)
         self._listener: database_listen.Listener | None = None
         self._wake = Wake()
         self._said: int | None = None  # what `next_due` last answered; None while it asks
@@ -116,6 +119,7 @@ class DatabaseStore(Store):
             closing = asyncio.get_running_loop().run_in_executor(thread, self._table.disconnect)
             thread.shutdown(wait=False)
             await asyncio.wait([closing], timeout=CLOSE_SECONDS)
+        await self._entry_thread.aclose()
         self._wake.unbind()
 
     async def take(self, messages: Sequence[Waiting]) -> None:
@@ -168,6 +172,14 @@ class DatabaseStore(Store):
     async def reclaim(self, tickets: Sequence[Ticket], now: int, lease: int) -> list[Claim | None]:
         refuse_tickets(tickets)
         return await self._in_thread(self._table.reclaim, tickets, now, lease)
+
+    async def entries(self, names: Sequence[str]) -> list[Entry | None]:
+        refuse_names(names)
+        return await self._entry_thread.run(self._table.entries, names)
+
+    async def change_entries(self, changes: Sequence[Change]) -> list[int]:
+        refuse_changes(changes)
+        return await self._entry_thread.run(self._table.change_entries, changes)
 
     async def next_due(self) -> int | None:
         return await self._in_thread(self._next_due)

@@ -6,9 +6,9 @@ import contextlib
 import functools
 import hashlib
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
 
 from django.db.models import BinaryField, Case, F, When
 from django.db.models.expressions import RawSQL
@@ -21,9 +21,20 @@ from .base import MAX_BATCH, MAX_CLAIM_BYTES
 
 MAX_STATEMENT_BYTES = 1_048_576  # MySQL takes 16 MiB or less in one packet, and escaping may double it
 SMALL_BYTES = MAX_CLAIM_BYTES // MAX_BATCH  # a batch of such bodies can be read before it is known how large they are
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"  # not printable, as Python has it
 SLOTS = 2**20 - 2  # from 1 on; all their instants fit into 63 bits
 
 T = TypeVar("T")
+
+
+class Bodied(Protocol):
+    """What is stored with a body."""
+
+    @property
+    def body(self) -> Sized: ...
+
+
+B = TypeVar("B", bound=Bodied)
 
 
 @dataclass(slots=True)
@@ -133,6 +144,11 @@ def within(budget: int, rows: Sequence[Found]) -> Sequence[Found]:
     return rows
 
 
+def in_column(text: str) -> str:
+    """Printable text as its column has it: MySQL and MariaDB take no notice of spaces at the end."""
+    return text[:-1] + NO_BREAK_SPACE if text.endswith(" ") else text
+
+
 def slot_of(backlog: str) -> int:
     """Where a backlog lies: `DelayedMessageQuerySet.in_slot`. That two share a slot is rare, and allowed for."""
     return 1 + zlib.crc32(backlog.encode()) % SLOTS
@@ -191,9 +207,9 @@ def _storable(text: str, length: int) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")[:length]
 
 
-def portions(rows: Iterable[DeadMessage]) -> Iterator[list[DeadMessage]]:
-    """The rows in lists small enough for one statement each."""
-    portion: list[DeadMessage] = []
+def portions(rows: Iterable[B]) -> Iterator[list[B]]:
+    """What is to be stored, in lists small enough for one statement each."""
+    portion: list[B] = []
     size = 0
     for row in rows:
         if portion and (len(portion) == MAX_BATCH or size + len(row.body) > MAX_STATEMENT_BYTES):

@@ -8,12 +8,13 @@ from dataclasses import replace
 from ..errors import KeyTaken
 from ..message import Claim, DeadLetter, Receipt, Ticket, Waiting
 from .base import MAX_DEAD_LETTERS, Acked, Named
-from .memory_shelf import OUTSIDE, MemoryShelf, died
+from .memory_entries import MemoryEntries
+from .memory_shelf import OUTSIDE, died
 from .moves import Move, Moved, Step, refuse_moves
 from .tickets import refuse_tickets
 
 
-class MemoryStore(MemoryShelf):
+class MemoryStore(MemoryEntries):
     """The verbs of callers and servers, each under the one lock."""
 
     # -- for callers --------------------------------------------------------------------------------------

@@ -19,9 +19,10 @@ from ..message import Claim, DeadLetter
 from ..redis_link import ChannelFormat, Script
 from ..redis_listener import Listener
 from .base import MAX_BATCH, MAX_DEAD_LETTERS, Arrival, Fate, HandedOver, Parcel
+from .redis_entries import RedisEntries
 from .redis_members import letter_args, pack, put_args, score
 from .redis_shelf import BACKLOGS, MAX_ACT_BYTES
-from .redis_tickets import BURY, RedisTickets
+from .redis_tickets import BURY
 from .redis_waitlist import hosts_of
 from .shelf import SLOT_MS
 
@@ -37,7 +38,7 @@ CLOCK_SECONDS = 10.0  # how old a server's reading of the clock may get
 POLL_SECONDS = 0.1  # how often a server looks for earlier messages while nobody tells it
 
 
-class RedisStore(RedisTickets):
+class RedisStore(RedisEntries):
     """A store on one Redis: a host of the layer's own, or that of `url`, which may be a node of a `cluster`."""
 
     @classmethod

@@ -49,6 +49,7 @@ class Waitlist(Store, ABC):
         self._keys = Keys.of(prefix)
         self._channel = f"{{delayserver:{prefix}}}:wake"
         self._schedules = f"{{delayserver:{prefix}}}:schedules"  # a hash: their cursors
+        self._entry_prefix = f"{{delayserver:{prefix}}}:entry:"  # of a hash for each
         self._store_clock = StoreClock()
         self._fixed_clock = clock
         self.clock = clock or self._store_clock

@@ -19,6 +19,7 @@ from channels.exceptions import StopConsumer
 from channels.layers import InMemoryChannelLayer
 
 from ..acking import Handled
+from ..current import received
 from ..handling import Application, handle
 from ..tickets import ticket_of
 from ..verdicts import Done, Raised, Unfit
@@ -124,4 +125,5 @@ class TakeOne:
             raise StopConsumer
         self.asked = True
         self.message = await self._layer.receive(self._channel)
+        received(self.message)
         return self.message

@@ -57,9 +57,10 @@ def _in_memory() -> Place:
         store._keys.clear()
         store._dead.clear()
         store._cursors.clear()
+        store._entries.clear()
 
     def leftovers() -> list[str]:
-        return [*store._messages, *store._keys, *store._dead, *store._cursors]
+        return [*store._messages, *store._keys, *store._dead, *store._cursors, *store._entries]
 
     return Place("memory", lambda: store, empty, leftovers)
 

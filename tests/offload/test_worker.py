@@ -18,7 +18,7 @@ from delayserver.handling import OneMessage, handle
 from delayserver.layers.base import Delivered, Delivery, Failed, Full, Layer, Outcome
 from delayserver.message import Target
 from delayserver.offload import OffloadConsumer, answering
-from delayserver.offload.outbox import Outbox
+from delayserver.outbox import Outbox
 
 from .functions import HERE
 from .server import OddServer

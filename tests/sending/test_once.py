@@ -17,7 +17,9 @@ from pytest_django import DjangoDbBlocker, Settings
 from delayserver import InvalidMessage, once
 from delayserver.events import PRUNING_FAILED, counts
 from delayserver.models import DeadMessage, HandledMessage
-from delayserver.once import KEEP, MAX_PRUNED, PRUNE_SECONDS, first_time
+from delayserver.once import KEEP, first_time
+from delayserver.stores import database_pruning
+from delayserver.stores.database_pruning import MAX_PRUNED, PRUNE_SECONDS
 
 from ..support.databases import empty_database
 from ..support.wait import wait_for
@@ -49,8 +51,8 @@ def using(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) ->
 def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What `monotonic` says to a process that has not looked for old markers so far."""
     now = [0.0]
-    monkeypatch.setattr(once, "_pruned", {})
-    monkeypatch.setattr(once, "monotonic", lambda: now[0])
+    monkeypatch.setattr(once._pruning, "_looked", {})
+    monkeypatch.setattr(database_pruning, "monotonic", lambda: now[0])
     return now
 
 

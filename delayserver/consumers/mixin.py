@@ -1,4 +1,4 @@
-"""What a project's consumers stand on: acks, and the words for what became of a message.
+"""Acks: what becomes of a handler is what becomes of its message.
 
 ::
 
@@ -18,16 +18,14 @@ from channels import consumer
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 
-from .acking import Handled, Settling
-from .conf import get_layer_settings, get_settings
-from .handling import VERDICT, fault_of
-from .layers import get_layer
-from .once import first_time
-from .stores import get_stores
-from .tickets import ticket_of
-from .verdicts import Again, Done, Fail, Outcome, Raised, Unfit, verdict_of
-
-__all__ = ["AckingMixin", "Again", "Done", "Fail", "first_time"]
+from ..acking import Handled, Settling
+from ..conf import get_layer_settings, get_settings
+from ..current import CURRENT, Current
+from ..handling import VERDICT, fault_of
+from ..layers import get_layer
+from ..stores import get_stores
+from ..tickets import ticket_of
+from ..verdicts import Again, Done, Fail, Outcome, Raised, Unfit, Unsaid, verdict_of
 
 
 class AckingMixin:
@@ -50,6 +48,7 @@ class AckingMixin:
         if verdict is not None:
             verdict.outcome = await self._outcome(message)
         elif self.scope.get("type") == "channel" or ticket_of(message) is not None:
+            CURRENT.set(Current(self._channel, message))
             await self._settle(message, await self._outcome(dict(message)))  # which the handler may change
         else:
             await super().dispatch(message)  # type: ignore[misc]  # the consumer's
@@ -82,14 +81,17 @@ class AckingMixin:
         await consumer.aclose_old_connections()
         return await handler(message)
 
+    @property
+    def _channel(self) -> str:
+        return str(self.scope.get("channel") or self.channel_name)
+
     async def _settle(self, message: Mapping[str, Any], outcome: Outcome) -> None:
         """By ourselves, where no worker of ours does it."""
-        channel = str(self.scope.get("channel") or self.channel_name)
-        if isinstance(outcome, Done) and ticket_of(message) is None:
+        if isinstance(outcome, Unsaid) or (isinstance(outcome, Done) and ticket_of(message) is None):
             return
         if isinstance(outcome, Raised) and ticket_of(message) is None:
             raise outcome.error
-        await _settling().settle([Handled(channel, message, outcome)])
+        await _settling().settle([Handled(self._channel, message, outcome)])
         if self.scope.get("type") != "channel" and isinstance(outcome, Raised):
             raise outcome.error
 

@@ -1,4 +1,4 @@
-"""What offloads send on the layer, from one event loop: what is added while a batch is under way goes with the next.
+"""What this process sends on the layer itself, in batches: what is added while one is under way goes with the next.
 
 So any number of callers need one connection, where `channel_layer.send` would take four round trips for each; and a
 full channel makes its senders wait, each until its own time is over, in their order.
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from ..clock import ticks
-from ..conf import get_settings
-from ..content import Content
-from ..layers import get_layer
-from ..layers.base import Delivery, Failed, Full, Late, Layer, Outcome
-from ..message import Target
+from .clock import ticks
+from .conf import get_settings
+from .content import Content
+from .layers import get_layer
+from .layers.base import Delivery, Failed, Full, Late, Layer, Outcome
+from .message import Target
 
 MAX_BATCH = 64
 AGAIN_SECONDS = 0.05
@@ -55,7 +55,7 @@ class Outbox:
             self._queues[target].append(item)
         else:
             self._queues[target] = deque([item])
-            task = loop.create_task(self._drain(target), name="delayserver offload outbox")
+            task = loop.create_task(self._drain(target), name="delayserver outbox")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await item.outcome

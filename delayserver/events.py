@@ -193,6 +193,12 @@ UNKNOWN_LAYER = Event(
     "channels_redis {version} is not a version we know; using its public API",
 )
 
+PROGRESS_UNHEARD = Event(
+    "progress_unheard",
+    logging.WARNING,
+    "the channel layer could not be reached ({error}); who watches progress sees it twice a second",
+)
+
 TRACED = (HANDLER_FAILED, WORKER_FAILED, OFFLOAD_RAISED)  # errors in a project's own code, whose place one wants to see
 counts: Counter[str] = Counter()  # how often each event happened in this process, for metrics
 

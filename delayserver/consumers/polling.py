@@ -67,7 +67,7 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
     stop_when_unwatched: ClassVar[bool] = False
     retry: ClassVar[Retry] = Retry()
 
-    _work: Progress
+    work: Progress  # as it was when the step began
     _run: Run
     _failures: int
 
@@ -77,7 +77,7 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
 
     def progress(self, current: Number | None = None, total: Number | None = None, *, text: str | None = None) -> Noted:
         """How far it is: as `Progress.update`. A plain ``def`` calls it, async code can await it, too."""
-        return self._work.update(current, total, text=text)
+        return self.work.update(current, total, text=text)
 
     # -- started -------------------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
             return Unsaid() if beginning.refused is Refused.COPY else Done()
         if ticket.attempt > 1 and await self._is_put(record.id, run.step + 1):
             return Done()
-        self._work, self._run, self._failures = Progress(record, run=run), run, record.failures
+        self.work, self._run, self._failures = Progress(record, run=run), run, record.failures
         async with self._renewed(message):
             return await self._look(record, message)
 
@@ -199,7 +199,7 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
 
     async def _end(self, state: str, **changes: object) -> Outcome:
         change = functools.partial(ended, self._run, {"state": state, "attempt": self._failures + 1, **changes})
-        await asyncio.wrap_future(get_board().write(self._work.id, change))
+        await asyncio.wrap_future(get_board().write(self.work.id, change))
         return Done()
 
     async def _raised(self, error: Exception, message: Mapping[str, Any]) -> Outcome:
@@ -210,7 +210,7 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
             wait = self.retry.wait(failures)
             then = f"attempt {failures} of {self.retry.max_attempts}, again in {wait / 1000:.1f} s"
             emit(HANDLER_FAILED, of=channel, error=error, channel=channel, then=then)
-            await asyncio.wrap_future(get_board().write(self._work.id, functools.partial(failed, self._run, failures)))
+            await asyncio.wrap_future(get_board().write(self.work.id, functools.partial(failed, self._run, failures)))
             return Again(delay=wait)
         emit(HANDLER_FAILED, of=channel, error=error, channel=channel, then="its progress has failed")
         reason = short(told(error))
@@ -222,8 +222,8 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
     async def _go_on(self, message: Mapping[str, Any], delay: int | None) -> None:
         due = await self._next_due(message, delay)
         step = message["step"] + 1
-        next_step = self._step(self._channel, message["job"], self._work.id, step, eta=at_instant(due))
-        await asend_as(step_id(self._work.id, step), next_step)
+        next_step = self._step(self._channel, message["job"], self.work.id, step, eta=at_instant(due))
+        await asend_as(step_id(self.work.id, step), next_step)
 
     async def _next_due(self, message: Mapping[str, Any], delay: int | None) -> int:
         """In ms since the epoch. On the grid of this step, where it is not over late."""
@@ -240,15 +240,15 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
         every = milliseconds("every", self.every)
         if self.adaptive is None:
             return every
-        await self._work.arefresh()
-        return max(every, min(milliseconds("adaptive", self.adaptive), self._work.quiet_ms // QUIET_SHARE))
+        await self.work.arefresh()
+        return max(every, min(milliseconds("adaptive", self.adaptive), self.work.quiet_ms // QUIET_SHARE))
 
     async def _parks(self) -> bool:
         board = get_board()
-        if await asyncio.wrap_future(board.submit(is_watched(board, self._work.id))):
+        if await asyncio.wrap_future(board.submit(is_watched(board, self.work.id))):
             return False
         parks = functools.partial(parked, self._run)
-        return await asyncio.wrap_future(board.write(self._work.id, parks)) is not None
+        return await asyncio.wrap_future(board.write(self.work.id, parks)) is not None
 
     async def _is_put(self, id: str, step: int) -> bool:
         """Whether this step was over before, and only its ack was lost."""

@@ -1,7 +1,7 @@
 """What a browser sees of a piece of work: its present state, and each that follows, until it is over.
 
-Frames come from what this process writes, from the group on the channel layer, and from the store, whichever is first.
-Their versions say which is newer, and only that is sent; of what cannot be sent in time, the older is left out.
+A socket needs no channel of its own: what changes reaches the process once, however many watch. Versions say which
+frame is newer, and only that is sent; of what cannot be sent in time, the older is left out.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.core.signing import BadSignature, SignatureExpired
 
 from ..clock import monotonic
-from ..conf import get_settings
 from ..errors import StoreUnavailable
 from ..progress import Progress
-from ..progress.board import group_of
-from ..progress.record import OVER, Record
+from ..progress.record import OVER
 from ..progress.tokens import Token, key_of
 from ..progress.watching import watch
 
@@ -45,10 +43,7 @@ class ProgressConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channel
     _sending: asyncio.Task[None] | None = None
     _unwatch: Any = None
 
-    @property
-    def channel_layer_alias(self) -> str:
-        """That on which progress is published."""
-        return get_settings().channel_layer
+    channel_layer_alias = ""  # none
 
     def has_permission(self, scope: Mapping[str, Any], progress: Progress) -> bool:
         """Whether who has come may see it: whoever has the token; where that is for a user, that one. Async works, too.
@@ -81,7 +76,7 @@ class ProgressConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channel
         elif not await self.is_permitted(self.scope, progress):
             await self.close(FORBIDDEN)
         else:
-            await self._watch(progress.id)
+            self._watch(progress.id)
 
     async def is_permitted(self, scope: Mapping[str, Any], progress: Progress) -> bool:
         """What `has_permission` says, asked in a thread where it is sync."""
@@ -90,24 +85,14 @@ class ProgressConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channel
             asked = database_sync_to_async(asked)
         return bool(await asked(scope, progress))
 
-    async def _watch(self, id: str) -> None:
-        """First listen, then look: what changes in between is not missed."""
-        self._group = group_of(id)
-        with contextlib.suppress(
-            Exception
-        ):  # a layer that is away is no reason to show nothing: the store is looked at
-            await self.channel_layer.group_add(self._group, self.channel_name)
+    def _watch(self, id: str) -> None:
         loop = asyncio.get_running_loop()
 
-        def tell(record: Record | None) -> None:
+        def tell(frame: Frame | None) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._show, None if record is None else record.frame())
+                loop.call_soon_threadsafe(self._show, frame)
 
         self._unwatch = watch(id, tell)
-
-    async def progress_frame(self, message: Mapping[str, Any]) -> None:
-        """From the group."""
-        self._show(message["frame"])
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """There is nothing to say."""
@@ -115,8 +100,6 @@ class ProgressConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channel
     async def disconnect(self, code: int) -> None:
         if self._unwatch is not None:
             self._unwatch()
-            with contextlib.suppress(Exception):  # the layer may be away; its groups forget us in time
-                await self.channel_layer.group_discard(self._group, self.channel_name)
         if self._sending is not None:
             self._sending.cancel()
 

@@ -7,8 +7,7 @@ none. On the in-memory layer, which ends at the process, the hub does the work i
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -20,9 +19,8 @@ from ..conf import get_layer_settings, get_offload_settings, get_settings
 from ..content import Content
 from ..errors import DelayServerError, OffloadFailed, OffloadTimeout
 from ..events import OFFLOAD_LATE, OFFLOAD_UNANSWERED, emit
-from ..layers import new_channel_layer
+from ..hearing import Hearing
 from ..layers.base import Delivered
-from ..loops.base import insist
 from ..message import Target
 from ..offload_settings import name_of
 from ..outbox import outbox, why_not
@@ -42,7 +40,7 @@ class Hub(Background):
         self._is_local = get_layer_settings(self._alias).in_memory
         self._number = 0  # of the offloads that this process waits for
         self._waiting: dict[str, asyncio.Future[Content]] = {}
-        self._reply_to: asyncio.Task[Target] | None = None
+        self._answers = Hearing(self._alias, "offload answers", self._answered)
         super().__init__("delayserver offload")
 
     def ask(self, offload: Offload) -> Future[Reply]:
@@ -60,7 +58,7 @@ class Hub(Background):
         try:
             with self._admitted():
                 async with asyncio.timeout(offload.timeout + GRACE_SECONDS):
-                    reply_to = await asyncio.shield(self._listen())
+                    reply_to = await self._listen()
                     answered = self._waiting[offload.id] = self._loop.create_future()
                     await self._send(replace(offload, deadline=deadline, reply_to=reply_to))
                     return read_reply(await answered)
@@ -93,33 +91,19 @@ class Hub(Background):
 
     # -- answers -------------------------------------------------------------------------------------------------
 
-    def _listen(self) -> asyncio.Task[Target]:
-        """Where answers come in: begun by the first who asks, for as long as the hub lives."""
-        if self._reply_to is None or (self._reply_to.done() and self._reply_to.exception()):
-            self._reply_to = self._loop.create_task(self._begin_to_listen())
-        return self._reply_to
-
-    async def _begin_to_listen(self) -> Target:
-        layer = new_channel_layer(self._alias)  # our own: Channels shares one among all event loops
+    async def _listen(self) -> Target:
+        """Where answers come in."""
         try:
-            channel = await layer.new_channel()
+            return Target("channel", await self._answers.channel())
         except Exception as error:  # noqa: BLE001  a layer that subscribes may raise anything where its server is away
             raise OffloadFailed(f"the channel layer could not be reached ({type(error).__name__})") from None
-        self.keep(self._read(layer, channel))
-        return Target("channel", channel)
 
-    async def _read(self, layer: Any, channel: str) -> None:
-        """For ever, by one `receive` that is never cancelled: cancelled ones lose messages."""
-        while True:
-            await insist("offload answers", functools.partial(self._read_one, layer, channel))
-
-    async def _read_one(self, layer: Any, channel: str) -> None:
-        message = await layer.receive(channel)
-        answered = self._waiting.get(message.get("id", ""))
-        if answered is None or answered.done():
+    def _answered(self, message: Mapping[str, Any]) -> None:
+        asked = self._waiting.get(message.get("id", ""))
+        if asked is None or asked.done():
             emit(OFFLOAD_LATE)
         else:
-            answered.set_result(message)
+            asked.set_result(dict(message))
 
     # -- in this process -----------------------------------------------------------------------------------------
 

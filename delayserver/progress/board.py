@@ -67,8 +67,8 @@ class Board(Background):
     """The public methods may be called from any thread."""
 
     def __init__(self) -> None:
-        alias = get_settings().channel_layer
-        self._in_memory = get_layer_settings(alias).in_memory
+        self.alias = alias = get_settings().channel_layer
+        self.in_memory = get_layer_settings(alias).in_memory
         self._stores = get_stores(alias)
         self._slots: dict[str, Slot] = {}
         self._lock = threading.Lock()
@@ -208,7 +208,7 @@ class Board(Background):
         slot.known = after
         if not after.shows_as(before):
             self.watched(after)
-            if not self._in_memory:  # whose every watcher is in this process, and was told
+            if not self.in_memory:  # whose every watcher is in this process, and was told
                 message = {"type": "progress.frame", "frame": after.frame()}
                 self.keep(outbox().send(Target("group", group_of(after.id)), message, PUBLISH_SECONDS))
 

@@ -1,7 +1,8 @@
 """Who looks on in this process, and what is looked after while somebody does.
 
-Whoever watches is told of what this process writes at once, and of the rest by the channel layer. That may drop it, or
-be away: so all that is watched here is read again twice a second, as one question however many watch.
+Whoever watches is told of what this process writes at once, and of the rest by the channel layer, where a process has
+one channel for all who watch here. That may be full, or away: so all that is watched is read again twice a second, as
+one question however many watch.
 
 Somebody who watches is also what a poller may wait for, and what finds out that one is dead: that its step became a
 dead letter, or was purged.
@@ -10,29 +11,35 @@ dead letter, or was purged.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from ..changing import areschedule
 from ..clock import monotonic
+from ..events import PROGRESS_UNHEARD, emit
+from ..hearing import Hearing
 from ..loops.base import insist
 from ..stores import get_stores
 from ..stores.base import Named
 from ..stores.entries import Change
-from .board import Board, get_board
+from .board import Board, get_board, group_of
 from .record import Record, Update, updated
 
 LOOK_SECONDS = 0.5  # how often what is watched is read again
+JOINED_SECONDS = 3_600.0  # how long a group may be relied on: layers forget their members after a day
 BEAT_SECONDS = 5.0  # how often it is said that somebody watches
 WATCHED = timedelta(seconds=15)  # and how long that holds
 MAX_KEPT = 10_000
 DEAD_SECONDS = 30.0  # how long nothing may change before it is asked whether anything will
 DEAD = "its next step is not there any more: it became a dead letter, or was purged"
 
-Tell = Callable[[Record | None], None]
+Frame = Mapping[str, Any]
+Tell = Callable[[Frame | None], None]
 
 
 class Watches:
@@ -41,13 +48,15 @@ class Watches:
     def __init__(self, board: Board) -> None:
         self.board = board
         self._told: dict[str, set[Tell]] = defaultdict(set)
+        self._joined: dict[str, float] = {}  # whose groups this process is in, and since when
         self._beaten: dict[str, float] = {}  # when it was last said that somebody watches
         self._checked: dict[str, float] = {}  # and when something about it was last seen to be in order
         self._looking: asyncio.Task[None] | None = None
-        board.watched = self._tell
+        self._hearing = Hearing(board.alias, "progress", self._heard, self._joined.clear)
+        board.watched = self._written
 
     def add(self, id: str, tell: Tell) -> None:
-        """`tell` is called with the record now, and whenever it changes; with None where there is none."""
+        """`tell` is called with the frame now, and whenever it changes; with None where there is none."""
         self.board.submit(self._add(id, tell))
 
     def remove(self, id: str, tell: Tell) -> None:
@@ -61,9 +70,11 @@ class Watches:
         self.board.submit(insist("progress", partial(self._look_after, record)))
 
     async def _add(self, id: str, tell: Tell) -> None:
+        """First listen, then look: what changes in between is not missed."""
         self._told[id].add(tell)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_on(), name="delayserver progress watching")
+        await self._join(id)
         await insist("progress", partial(self._look, id))
 
     async def _remove(self, id: str, tell: Tell) -> None:
@@ -71,10 +82,39 @@ class Watches:
         if not self._told[id]:
             for kept in (self._told, self._beaten, self._checked):
                 kept.pop(id, None)
+            await self._leave(id)
 
-    def _tell(self, record: Record) -> None:
-        for tell in tuple(self._told.get(record.id, ())):
-            tell(record)
+    def _tell(self, id: str, frame: Frame | None) -> None:
+        for tell in tuple(self._told.get(id, ())):
+            tell(frame)
+
+    def _written(self, record: Record) -> None:
+        """By this process."""
+        self._tell(record.id, record.frame())
+
+    # -- heard -----------------------------------------------------------------------------------------------
+
+    def _heard(self, message: Mapping[str, Any]) -> None:
+        frame = message["frame"]
+        self._tell(frame["id"], frame)
+
+    async def _join(self, id: str) -> None:
+        if self.board.in_memory or monotonic() - self._joined.get(id, -JOINED_SECONDS) < JOINED_SECONDS:
+            return
+        self._joined[id] = monotonic()
+        try:
+            channel = await self._hearing.channel()
+            await self._hearing.layer.group_add(group_of(id), channel)
+        except Exception as error:  # noqa: BLE001  a layer may raise anything; the store is looked at all the same
+            self._joined.pop(id, None)
+            emit(PROGRESS_UNHEARD, error=error)
+
+    async def _leave(self, id: str) -> None:
+        if self._joined.pop(id, None) is not None:
+            with contextlib.suppress(Exception):  # the layer may be away; what comes all the same is nobody's
+                await self._hearing.layer.group_discard(group_of(id), await self._hearing.channel())
+            if id in self._told:  # somebody came meanwhile
+                await self._join(id)
 
     async def _look_on(self) -> None:
         """For as long as anybody watches."""
@@ -90,12 +130,11 @@ class Watches:
 
     async def _look(self, id: str) -> None:
         record = await self.board.look(id)
+        self._tell(id, None if record is None else record.frame())
+        if id in self._told:
+            await self._join(id)
         if record is not None:
-            self._tell(record)
             await self._look_after(record)
-        else:
-            for tell in tuple(self._told.get(id, ())):
-                tell(None)
 
     # -- looked after --------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help test chaos check format demo demo-redis bench docs test-matrix clean
+.PHONY: help test chaos check format demo demo-redis examples bench docs test-matrix clean
 
 help:
 	@echo 'make test         install what is missing, and run all tests'
@@ -12,6 +12,7 @@ help:
 	@echo 'make format       put the code into the one format'
 	@echo 'make demo         the prog rock demo, in one process (http://127.0.0.1:8000)'
 	@echo 'make demo-redis   the same as three processes on a Redis of their own'
+	@echo 'make examples     list the examples; EXAMPLE=background_tasks starts one, OPTIONS=--help tells its options'
 	@echo 'make bench        the benchmarks, next to bare limits and peers; about 15 minutes'
 	@echo 'make docs         read the documentation (http://127.0.0.1:8001)'
 	@echo 'make test-matrix  the tests on every Python and Django that can be had here'
@@ -58,6 +59,9 @@ demo: .venv/.demo
 demo-redis: .venv/.demo
 	$(BIN)/python examples/progrock/serve.py --redis
 
+examples: .venv/.demo
+	$(BIN)/python -m examples $(EXAMPLE) $(OPTIONS)
+
 bench: .venv/.dev .venv/.bench .cache/bullmq/.installed
 	scripts/setup.sh servers
 	$(BIN)/python -m benchmarks $(BENCH)
@@ -74,7 +78,7 @@ clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One environment; the demo needs little of it, and nothing that is compiled.
+# One environment; the examples need little of it, and nothing that is compiled.
 $(BIN)/python:
 	scripts/setup.sh venv $(PYTHON)
 	$(PYTHON) -m venv .venv

@@ -19,7 +19,7 @@ from delayserver.overseeing import oversee
 from delayserver.stores import get_stores
 from delayserver.stores.moves import Move
 
-from ..examples.conftest import browser as browser
+from ..support.browser import browser as browser
 from . import settings as project
 
 LIST = "/admin/delayserver/schedule/"

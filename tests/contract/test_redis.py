@@ -13,6 +13,7 @@ from delayserver.errors import StoreUnavailable
 from delayserver.message import DeadLetter, Target, Ticket, Waiting, derived_id
 from delayserver.redis_link import RedisLink
 from delayserver.stores.base import MAX_BATCH, Acked, Named
+from delayserver.stores.entries import Change, Entry
 from delayserver.stores.moves import Move, Moved, Step
 from delayserver.stores.redis import RedisStore
 from delayserver.stores.redis_members import pack_id
@@ -20,6 +21,8 @@ from delayserver.stores.redis_shelf import MAX_ACT_BYTES
 from delayserver.stores.shelf import MAX_LISTED_BYTES, Wanted
 
 from ..support.clock import NOW
+from ..support.servers import free_port
+from .entries import KEEP, change
 from .occurrences import do, first, occurrence
 from .places import LEASE, ids, waiting
 from .tickets import TIMEOUT, handed_over, retried
@@ -181,6 +184,89 @@ async def test_what_is_found_at_one_instant_is_taken_in_acts_that_are_not_long(s
     moves = [Move(move.schedule, b"1", None, take=[move.put[0].id], sure=True) for move in moves]
     assert await store.put_occurrences(moves) == [Moved(Step.DONE, None, 1)] * MAX_BATCH
     assert await store.count() == 0
+
+
+# -- entries ---------------------------------------------------------------------------------------------------
+
+
+def entry_key(store: RedisStore, name: str) -> str:
+    return store._keys.waiting.removesuffix("waiting") + f"entry:{name}"
+
+
+async def test_every_entry_ends_by_itself(store: RedisStore, client: redis.Redis) -> None:
+    await store.change_entries([Change("a", None, b"1", 5_000), Change("a", 1, b"2", KEEP), Change("b", 0, b"", 5_000)])
+    assert 5_000 < client.pttl(entry_key(store, "a")) <= KEEP
+    assert 0 < client.pttl(entry_key(store, "b")) <= 5_000
+    assert sorted(client.keys()) == [entry_key(store, name).encode() for name in "ab"]
+
+
+async def test_what_is_no_entry_is_nothing_and_gives_way(store: RedisStore, client: redis.Redis) -> None:
+    client.set(entry_key(store, "text"), "no such thing")
+    for name, version in {"negative": "-1", "huge": "9" * 400, "fraction": "1.5", "hex": "0x1", "word": "nan"}.items():
+        client.hset(entry_key(store, name), mapping={"v": version, "b": "x"})
+    client.hset(entry_key(store, "bare"), "b", "x")
+    names = ["text", "negative", "huge", "fraction", "hex", "word", "bare", "good"]
+    assert await store.entries(names) == [None] * len(names)
+    assert await store.change_entries([Change(name, 1, b"never", KEEP) for name in names]) == [0] * len(names)
+    assert await store.change_entries([Change(name, 0, b"1", KEEP) for name in names]) == [1] * len(names)
+    assert await store.entries(names) == [Entry(1, b"1")] * len(names)
+
+
+async def test_an_entry_without_its_body_is_nothing(store: RedisStore, client: redis.Redis) -> None:
+    client.hset(entry_key(store, "a"), "v", 3)
+    assert await store.entries(["a"]) == [None]
+    assert await change(store, "a", 0, b"1") == 1
+    assert await store.entries(["a"]) == [Entry(1, b"1")]
+
+
+async def test_a_redis_that_takes_no_writes_keeps_its_entries_and_tells_so(
+    store: RedisStore, takes_no_writes: Callable[[], object]
+) -> None:
+    await change(store, "a", 0, b"1")
+    takes_no_writes()
+    with pytest.raises(StoreUnavailable):
+        await change(store, "a", 1, b"2")
+    assert await store.entries(["a"]) == [Entry(1, b"1")]
+
+
+async def test_a_redis_out_of_memory_changes_an_entry_wholly_or_not_at_all(
+    store: RedisStore, out_of_memory: Callable[[], object], client: redis.Redis
+) -> None:
+    await change(store, "a", 0, b"1")
+    out_of_memory()
+    for name, seen in {"a": 1, "b": 0}.items():
+        with pytest.raises(StoreUnavailable):
+            await change(store, name, seen, b"2")
+    assert await store.entries(["a", "b"]) == [Entry(1, b"1"), None]
+    assert client.keys() == [entry_key(store, "a").encode()]
+
+
+async def test_large_entries_are_read_and_changed_in_acts_that_are_not_long(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"n{n}" for n in range(60)]
+    answered: list[int] = []
+    arun = RedisLink.arun
+
+    async def count(*args: Any) -> Any:
+        reply = await arun(*args)
+        answered.append(len(reply))
+        return reply
+
+    monkeypatch.setattr(RedisLink, "arun", count)
+    body = b"x" * 60_000
+    assert await store.change_entries([Change(name, 0, body, KEEP) for name in names]) == [1] * 60
+    assert await store.entries(names) == [Entry(1, body)] * 60
+    assert sum(answered) == 120
+    assert max(answered) <= MAX_ACT_BYTES // len(body) + 1
+
+
+async def test_entries_of_a_redis_that_is_away_are_told_as_such() -> None:
+    store = RedisStore(LayerSettings("default", REDIS_LAYER, {}), f"redis://127.0.0.1:{free_port()}")
+    with pytest.raises(StoreUnavailable):
+        await store.entries(["a"])
+    with pytest.raises(StoreUnavailable):
+        await change(store, "a", 0)
 
 
 # -- bytes of other programs -----------------------------------------------------------------------------------

@@ -16,11 +16,13 @@ from delayserver.backoff import Retry
 from delayserver.errors import KeyTaken
 from delayserver.message import Claim, DeadLetter, Occurrence, OnConflict, Ticket, Waiting
 from delayserver.stores.base import Acked, Named, Store
+from delayserver.stores.entries import Change
 from delayserver.stores.memory import MemoryStore
 from delayserver.stores.moves import Move
 from delayserver.stores.shelf import Wanted
 
 from ..support.clock import NOW
+from .entries import KEEP
 from .places import BODY, Place, each, waiting
 
 offsets = st.integers(-2, 12).map(lambda half: 2 * half)
@@ -31,6 +33,7 @@ channels = st.sampled_from(["sink", "specific.x!1", "specific.x!2"])
 backlog_names = st.sampled_from(["sink", "specific.x!", "specific.x!1"])
 firings = st.tuples(st.sampled_from("st"), st.integers(0, 2)).map(lambda parts: Occurrence(parts[0], NOW + parts[1]))
 bodies = st.sampled_from([BODY, BODY + b"other"])
+versions = st.one_of(st.none(), st.integers(0, 3))
 shown = st.lists(st.tuples(choices, st.sampled_from([0, 0, 0, 0, 0, -1, 1])), min_size=1, max_size=3)
 RETRY = Retry(ack_timeout=timedelta(milliseconds=16))
 wishes = st.builds(
@@ -313,6 +316,13 @@ class StoreMachine(RuleBasedStateMachine):
         assert (came and came.message) == (expected and expected.message)
         if expected is not None:
             self.claims.append((expected, came))
+
+    # -- what progress is kept as -------------------------------------------------------------------------
+
+    @rule(changes=st.lists(st.builds(Change, st.sampled_from("ab"), versions, bodies, st.just(KEEP)), max_size=4))
+    def change_entries(self, changes: list[Change]) -> None:
+        self.agree(lambda store: store.change_entries(changes))
+        self.agree(lambda store: store.entries("abc"))
 
     # -- what people do -----------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ What is done with a block depends on its language, and on the words of the comme
 
     (any)    file=PATH      the block is that file of the project
     (any)    append=PATH    the block goes to the end of that file
+    (any)    part=PATH      the block stands in that file of the repository, as it is but for its indentation
     sh                      each line is a command, found in `COMMANDS`
     python                  run after everything else on the page, all of a page's blocks in one namespace
     python   settings       a part of settings.py: loaded, and checked as ``manage.py check`` does
@@ -111,13 +112,15 @@ class PageRun:
             self._write(block.words["file"], block.text, "w")
         elif "append" in block.words:
             self._write(block.words["append"], block.text, "a")
+        elif "part" in block.words:
+            self.part(block)
         else:
             act = ACTS.get(self._language(block))
             assert act is not None, f"{block}: nothing in ACTS runs this block"
             act(self, block)
 
     def _language(self, block: Block) -> str:
-        if {"file", "append"} & block.words.keys():
+        if {"file", "append", "part"} & block.words.keys():
             return "file"
         plain = block.words.keys() - {"stop", "channels1", "unit"}
         return " ".join([block.language, *sorted(plain)])
@@ -178,6 +181,12 @@ class PageRun:
             assert stop, f"{block}: a worker needs longer to stop than it is given unasked"
             assert float(stop.removesuffix("s")) >= float(grace) + STOP_SECONDS, f"{block}: {stop} for {grace} s"
 
+    def part(self, block: Block) -> None:
+        file = ROOT / block.words["part"]
+        lines, wanted = _bare(file.read_text()), _bare(block.text)
+        found = any(lines[i : i + len(wanted)] == wanted for i in range(len(lines)))
+        assert found, f"{block}: {file} has it otherwise"
+
     def html(self, block: Block) -> None:
         _Tags().check(block.text)
 
@@ -227,6 +236,12 @@ class PageRun:
         """Not run here; the Makefile must have the target."""
         makefile = (ROOT / "Makefile").read_text()
         assert re.search(rf"^{re.escape(arguments[1])}:", makefile, re.MULTILINE), f"{block}: {arguments}"
+
+    def examples(self, arguments: Sequence[str], block: Block) -> None:
+        """Parsed, not started; tests/examples does that."""
+        if len(arguments) > 3:
+            command = [sys.executable, str(ROOT / "examples" / arguments[3] / "serve.py"), *arguments[4:], "--help"]
+            self._finish(command)
 
     def systemd(self, arguments: Sequence[str], block: Block) -> None:
         """Not run here; the unit must be one that the page shows."""
@@ -288,6 +303,10 @@ class PageRun:
             raise AssertionError("\n".join([str(error), *map(str, self.servers)])) from None
 
 
+def _bare(text: str) -> list[str]:
+    return [line.strip() for line in text.strip().splitlines()]
+
+
 class _Tags(HTMLParser):
     def check(self, text: str) -> None:
         self.open: list[str] = []
@@ -330,7 +349,8 @@ ACTS: dict[str, Callable[[PageRun, Block], None]] = {
 COMMANDS: list[tuple[str, Callable[[PageRun, Sequence[str], Block], None]]] = [
     (r"python3? -m venv \.venv|\. \.venv/bin/activate|mkdir \w+|cd \w+", PageRun.environment),
     (r"pip install .*", PageRun.pip),
-    (r"make [\w-]+", PageRun.make),
+    (r"make [\w-]+( [A-Z]+=\S+)*", PageRun.make),
+    (r"python -m examples( [\w -]+)?", PageRun.examples),
     (r"django-admin startproject mysite \.", PageRun.foreground),
     (r"python manage\.py (migrate|check|test|delays .*)|pytest", PageRun.foreground),
     (r"python manage\.py (rundelay|runworker|runtasks)( [\w .:-]+)?", PageRun.background),

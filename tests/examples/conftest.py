@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-from playwright.async_api import Browser, async_playwright
 
-from ..support.servers import find_program
+from ..support.browser import browser as browser
 
-QUIET = (
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-)
 OPENED_FIRST, ASKED_LAST = "test_fifty_browsers_at_once_on_redis", "test_an_idle_websocket_stays_open"
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium, with a profile of its own."""
-    async with async_playwright() as playwright:
-        chromium = find_program("chromium", "chromium")
-        browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
-        yield browser
-        await browser.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,7 +5,7 @@ for i, key in ipairs(KEYS) do
   local seen, keep, body = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
   local version = version_of(key)
   if seen == '' or tonumber(seen) == version then
-    if version == 0 then redis.call('DEL', key) end -- it may be no hash
+    if version == 0 and redis.call('EXISTS', key) == 1 then redis.call('DEL', key) end -- it may be no hash
     version = version + 1
     redis.call('HSET', key, 'v', string.format('%.0f', version), 'b', body)
     redis.call('PEXPIRE', key, keep)

@@ -1,0 +1,1 @@
+"""<task-progress>, in a real browser."""

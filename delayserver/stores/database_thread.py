@@ -38,6 +38,7 @@ class Shift:
 
     def __init__(self, link: DatabaseLink) -> None:
         self.ended: Future[None] = Future()
+        self.ended.set_running_or_notify_cancel()  # whoever no longer waits for it cannot cancel it
         self._link = link
         self._acts: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._mutex = threading.Lock()

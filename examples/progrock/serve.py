@@ -45,7 +45,7 @@ def main():
 def prepare():
     """Have a database with tables: any start may be the first."""
     os.environ.pop("PROGROCK_REDIS", None)  # which Redis, if any, is said by --redis alone
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progrock.settings")
+    os.environ["DJANGO_SETTINGS_MODULE"] = "progrock.settings"  # whatever else is worked on in this terminal
     django.setup()
     settings.VAR_DIR.mkdir(exist_ok=True)
     call_command("migrate", verbosity=0)
@@ -99,7 +99,7 @@ def play_on_redis(port):
         band.environ["PROGROCK_REDIS"] = await band.add_redis()
         await band.add_web(APPLICATION, port)
         await band.add("delay", sys.executable, "manage.py", "rundelay", ready="delay server ready")
-        await band.add("worker", sys.executable, "manage.py", "runworker", "prog-rocker")
+        await band.add("worker", sys.executable, "manage.py", "runworker", "prog-rocker", "prog-poller")
         announce(port)
 
     return run_on_redis(play, HERE, port, otherwise=",\nor start without --redis, which needs no server at all.")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from playwright.async_api import Page, expect
 
+from ..support.browser import serious_faults
 from .conftest import SCRIPT, Show, element, in_state, part
 from .standin import StandIn
 
@@ -40,14 +40,6 @@ task-progress { margin: 0 0 1rem }
 Scheme = Literal["light", "dark"]
 
 
-def axe() -> str:
-    """The source of axe-core, which a package of Python's brings."""
-    found = find_spec("axe_playwright_python")
-    if found is None or found.origin is None:
-        raise RuntimeError("axe-playwright-python was not found, and these tests need its axe.min.js. Run `make test`.")
-    return Path(found.origin).with_name("axe.min.js").read_text()
-
-
 async def all_states(show: Show, standin: StandIn, folder: Path, **options: Any) -> Page:
     """A page with an element in each state that a server can bring about."""
     css = standin.files["page.css"] = folder / "page.css"
@@ -75,18 +67,6 @@ async def give_up(page: Page, standin: StandIn) -> None:
     raise AssertionError("expected them to give up within 400 s")
 
 
-async def faults(page: Page) -> list[str]:
-    """What axe-core finds serious or critical, and where."""
-    await page.evaluate(axe())
-    found = await page.evaluate("axe.run()")
-    return [
-        f"{fault['id']}: {node['target']} {node['failureSummary']}"
-        for fault in found["violations"]
-        if fault["impact"] in ("serious", "critical")
-        for node in fault["nodes"]
-    ]
-
-
 async def screenshot(page: Page, folder: Path, name: str) -> None:
     """For those who want to see it, in ``COMPONENT_SCREENSHOTS``."""
     await page.screenshot(path=Path(os.environ.get("COMPONENT_SCREENSHOTS", folder)) / f"{name}.png", full_page=True)
@@ -97,17 +77,17 @@ async def test_axe_finds_no_serious_fault_in_any_state(
     show: Show, standin: StandIn, tmp_path: Path, scheme: Scheme
 ) -> None:
     page = await all_states(show, standin, tmp_path, color_scheme=scheme)
-    assert await faults(page) == []
+    assert await serious_faults(page) == []
     await screenshot(page, tmp_path, scheme)
     await give_up(page, standin)
-    assert await faults(page) == []
+    assert await serious_faults(page) == []
     await screenshot(page, tmp_path, f"{scheme}-given-up")
 
 
 async def test_axe_would_find_a_fault(show: Show, standin: StandIn) -> None:
     page = await show(element())
     await page.evaluate("document.querySelector('#one').style.setProperty('color', '#ddd')")
-    assert any("color-contrast" in fault for fault in await faults(page))
+    assert any("color-contrast" in fault for fault in await serious_faults(page))
 
 
 async def test_a_screen_reader_reads_it(show: Show, standin: StandIn) -> None:

@@ -16,4 +16,4 @@ from . import routing  # noqa: E402
 
 application = ProtocolTypeRouter({"http": http, "websocket": routing.websocket, "channel": routing.channel})
 if not settings.REDIS:
-    application = embedded(application, workers=[routing.ROCKER])
+    application = embedded(application, workers=[routing.ROCKER, routing.POLLER])

@@ -1,16 +1,19 @@
-"""The two consumers: one for each browser, one for all runs.
+"""The consumers: by hand, one for each browser and one for all runs; and a poller, which is all there is to it.
 
 Between two steps a run is nothing but a waiting message: no task sleeps for it, no process remembers it.
 """
 
 import asyncio
 import json
+from datetime import timedelta
 
 from channels.consumer import AsyncConsumer
 from channels.exceptions import ChannelFull
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-ROCKER = "prog-rocker"
+from delayserver.consumers import Again, Done, PollingConsumer
+
+ROCKER, POLLER = "prog-rocker", "prog-poller"
 DELAY = 200  # milliseconds from one step to the next
 STEP = 3  # per cent: 0, 3, ... 99, 100 makes 35 frames
 
@@ -58,6 +61,18 @@ class Rocker(AsyncConsumer):
 
     async def show(self, browser, frame):
         return await send_when_room(self.channel_layer, browser, {"type": "frame", "frame": frame}, patience=0.1)
+
+
+class RockPoller(PollingConsumer):
+    """The same again, on the second tab: delayserver keeps how far a run is, and shows it to whoever watches."""
+
+    every = timedelta(milliseconds=DELAY)
+
+    async def poll(self, job):
+        before = self.work.current  # as the step before has left it
+        progress = 0 if before is None else min(before + STEP, 100)
+        await self.progress(progress, 100, text=job["name"])
+        return Done() if progress == 100 else Again()
 
 
 def asks_to_start(text):

@@ -3,7 +3,9 @@
 from channels.routing import ChannelNameRouter, URLRouter
 from django.urls import path
 
-from .consumers import ROCKER, Listener, Rocker
+from delayserver.routing import websocket_urlpatterns
 
-websocket = URLRouter([path("prog/", Listener.as_asgi())])
-channel = ChannelNameRouter({ROCKER: Rocker.as_asgi()})
+from .consumers import POLLER, ROCKER, Listener, Rocker, RockPoller
+
+websocket = URLRouter([path("prog/", Listener.as_asgi()), *websocket_urlpatterns])
+channel = ChannelNameRouter({ROCKER: Rocker.as_asgi(), POLLER: RockPoller.as_asgi()})

@@ -22,7 +22,13 @@ INSTALLED_APPS = ["django.contrib.staticfiles", "channels", "delayserver", "prog
 ROOT_URLCONF = "progrock.urls"
 ASGI_APPLICATION = "progrock.asgi.application"
 STATIC_URL = "static/"
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    }
+]
 USE_TZ = True
 
 SQLITE = {

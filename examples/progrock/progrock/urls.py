@@ -1,4 +1,11 @@
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import TemplateView
 
-urlpatterns = [path("", TemplateView.as_view(template_name="progrock/index.html"))]
+from . import views
+
+urlpatterns = [
+    path("", TemplateView.as_view(template_name="progrock/index.html")),
+    path("poller/", TemplateView.as_view(template_name="progrock/poller.html")),
+    path("poller/start/", views.start),
+    path("", include("delayserver.urls")),
+]

@@ -1,4 +1,4 @@
-"""Slow work that a worker does for a view: a request, a call and a command, answered over HTTP or a WebSocket."""
+"""Slow work that a worker does for a view, a request, a call or a command, while the web worker answers others."""
 
 import sys
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 const PAUSE = 100; // milliseconds between an answer and the next request
 const SHOWN = 100; // bars
-const SLOW = 200; // milliseconds; a bar of full height, and red
+const SLOW = 500; // milliseconds; a bar of full height, and red
 
 export class Pulse {
   times = [];

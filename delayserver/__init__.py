@@ -52,7 +52,7 @@ How a message is handled:
 ========================  ====================================================================
 
 Slow work that another process does: `offload`, which has an itinerary of its own (`offload_settings`, `offload_hosts`:
-what it may do).
+what it may do). Where other packages meet this one: `contrib`.
 
 Beside the way: `errors`, `clock`, `backoff` (`Retry`), `events` (every line of the log), `conf` (every setting),
 `handlers` (who would handle a message), `checks` (what is told before anything runs), `stores.shelves` (what people

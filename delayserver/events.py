@@ -187,6 +187,9 @@ OFFLOAD_LATE = Event("offload_late", logging.DEBUG, "dropped an offload's answer
 OFFLOAD_UNANSWERED = Event(
     "offload_unanswered", logging.WARNING, "the answer of an offload ({kind}) did not reach {target}: {reason}", burst=5
 )
+TASK_UNSHOWN = Event(
+    "task_unshown", logging.WARNING, "progress of a Celery task cannot be shown at present: {error}", seconds=10
+)
 UNKNOWN_LAYER = Event(
     "unknown_layer",
     logging.WARNING,

@@ -320,7 +320,7 @@ class _Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-READY = r"delay server ready|Uvicorn running on|Running worker|worker ready"
+READY = r"delay server ready|Uvicorn running on|Running worker|worker ready|celery@.* ready\."
 # After its grace: to cut handlers off, to settle, to give back, and to end its loops.
 STOP_SECONDS = 2 * CANCEL_SECONDS + 2 * LAST_SECONDS
 PARSE = (
@@ -355,6 +355,7 @@ COMMANDS: list[tuple[str, Callable[[PageRun, Sequence[str], Block], None]]] = [
     (r"python manage\.py (migrate|check|test|delays .*)|pytest", PageRun.foreground),
     (r"python manage\.py (rundelay|runworker|runtasks)( [\w .:-]+)?", PageRun.background),
     (r"uvicorn mysite\.asgi:application --port 8000", PageRun.background),
+    (r"celery -A mysite worker --loglevel INFO", PageRun.background),
     (r"curl .*http://127\.0\.0\.1:8000/\S*", PageRun.curl),
     (r"redis-cli config get [\w-]+", PageRun.redis_cli),
     (r"systemctl (enable --now|stop|restart|status) \S+|journalctl (-f )?-u \S+", PageRun.systemd),

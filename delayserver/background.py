@@ -31,14 +31,29 @@ class Background:
         self._thread.start()
 
     def submit(self, act: Coroutine[Any, Any, T]) -> Future[T]:
-        """In an empty context: that of a caller names threads of a request that may have ended."""
-        return Context().run(asyncio.run_coroutine_threadsafe, act, self._loop)
+        """In an empty context: that of a caller names threads of a request that may have ended.
+
+        `RuntimeError` once it is closed.
+        """
+        try:
+            return Context().run(asyncio.run_coroutine_threadsafe, act, self._loop)
+        except RuntimeError:
+            act.close()
+            raise
+
+    def soon(self, act: Callable[..., object], *args: object) -> None:
+        """Call `act` in the thread, in the order of asking; `RuntimeError` once it is closed."""
+        self._loop.call_soon_threadsafe(act, *args, context=Context())
 
     def keep(self, act: Coroutine[Any, Any, Any]) -> None:
         """A task that nobody awaits; from the thread itself."""
         task = self._loop.create_task(act, name=self._name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    @property
+    def is_open(self) -> bool:
+        return self._thread.is_alive()
 
     def close(self) -> None:
         """End the thread. Whoever still waits is told that it was cancelled."""

@@ -53,7 +53,8 @@ class ProgressView(View):
 
 def _frame(request: HttpRequest, progress: Progress) -> HttpResponse:
     tag = quote_etag(str(progress.version))
-    if tag in parse_etags(request.headers.get("If-None-Match", "")):
+    known = parse_etags(request.headers.get("If-None-Match", ""))
+    if tag in (one.removeprefix("W/") for one in known):  # a weak one is what compression makes of ours
         return HttpResponseNotModified(headers={"ETag": tag})
     return JsonResponse(progress.frame(), headers={"ETag": tag})
 

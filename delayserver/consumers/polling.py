@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar, Unpack
 
+from asgiref.sync import iscoroutinefunction
 from channels.consumer import AsyncConsumer
 from channels.db import database_sync_to_async
 
@@ -23,12 +24,12 @@ from ..changing import aget
 from ..errors import InvalidMessage
 from ..events import HANDLER_FAILED, emit
 from ..handling import VERDICT
-from ..message import Message, at_instant, milliseconds
+from ..message import Message, Ticket, at_instant, milliseconds
 from ..progress import Progress
 from ..progress.board import get_board
-from ..progress.handle import Known, Noted, joined, new_record
+from ..progress.handle import Known, Noted, is_id, joined, new_record
 from ..progress.record import Number, Record, Run, short, shown_result
-from ..progress.stepping import Beginning, Refused, ended, failed, parked
+from ..progress.stepping import Beginning, Refused, ended, failed, goes_on, parked
 from ..progress.watching import is_watched, say_watched, step_id
 from ..sending import asend_as, send_as
 from ..stores import get_stores
@@ -143,15 +144,14 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
 
     async def poller_step(self, message: Mapping[str, Any]) -> Outcome:
         """One step: begin, look, and put the next."""
-        ticket = ticket_of(message)
-        if ticket is None:  # somebody sent it who is not its store
-            raise InvalidMessage("expected a step as its store hands it over, got one without __delay__")
-        run = Run(message["step"], ticket.attempt)
+        run = _run_of(message)
+        if run is None:  # somebody sent it who is not its store
+            return Fail("expected a poller's step as its store hands it over, got something else")
         beginning = Beginning(run)
         record = await asyncio.wrap_future(get_board().write(message["progress"], beginning))
         if record is None:
             return Unsaid() if beginning.refused is Refused.COPY else Done()
-        if ticket.attempt > 1 and await self._is_put(record.id, run.step + 1):
+        if run.attempt > 1 and await self._is_put(record.id, run.step + 1):
             return Done()
         self.work, self._run, self._failures = Progress(record, run=run), run, record.failures
         async with self._renewed(message):
@@ -159,14 +159,18 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
 
     async def _look(self, record: Record, message: Mapping[str, Any]) -> Outcome:
         seconds = self._seconds_left(record)
+        if seconds == 0:
+            return await self._too_late()
         try:
             async with asyncio.timeout(seconds) as limit:
                 verdict = await self._polled(message["job"])
         except (Again, Fail) as said:
             verdict = said
-        except Exception as error:  # noqa: BLE001  whatever it raises, the progress says so
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if _cuts_off(error):
+                raise
             if isinstance(error, TimeoutError) and limit.expired():
-                return await self._end("timed_out", error=f"it was not done within {self.max_duration}")
+                return await self._too_late()
             return await self._raised(error, message)
         match verdict:
             case Done(result=result):
@@ -181,7 +185,7 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
         return await self._raised(TypeError(f"expected poll to return Done, Again or Fail, got {kind}"), message)
 
     async def _polled(self, job: Any) -> object:
-        poll = self.poll if asyncio.iscoroutinefunction(self.poll) else database_sync_to_async(self.poll)
+        poll = self.poll if iscoroutinefunction(self.poll) else database_sync_to_async(self.poll)
         return await poll(job)
 
     def _seconds_left(self, record: Record) -> float | None:
@@ -202,7 +206,10 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
         await asyncio.wrap_future(get_board().write(self.work.id, change))
         return Done()
 
-    async def _raised(self, error: Exception, message: Mapping[str, Any]) -> Outcome:
+    async def _too_late(self) -> Outcome:
+        return await self._end("timed_out", error=f"it was not done within {self.max_duration}")
+
+    async def _raised(self, error: BaseException, message: Mapping[str, Any]) -> Outcome:
         """It comes again, unless it did too often; then it has failed."""
         failures = self._failures + 1
         channel = self._channel
@@ -220,6 +227,12 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
     # -- the next ------------------------------------------------------------------------------------------------
 
     async def _go_on(self, message: Mapping[str, Any], delay: int | None) -> None:
+        # What was noted is written first: no other process's next step shall overtake it.
+        going_on = functools.partial(goes_on, self._run)
+        record = await asyncio.wrap_future(get_board().write(self.work.id, going_on))
+        if record is None:
+            return
+        self.work = Progress(record, run=self._run)
         due = await self._next_due(message, delay)
         step = message["step"] + 1
         next_step = self._step(self._channel, message["job"], self.work.id, step, eta=at_instant(due))
@@ -240,7 +253,6 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
         every = milliseconds("every", self.every)
         if self.adaptive is None:
             return every
-        await self.work.arefresh()
         return max(every, min(milliseconds("adaptive", self.adaptive), self.work.quiet_ms // QUIET_SHARE))
 
     async def _parks(self) -> bool:
@@ -271,9 +283,28 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
         assert ticket is not None
         while True:
             await asyncio.sleep(self.retry.ack_timeout.total_seconds() / RENEWALS)
-            for store in get_stores():
-                with contextlib.suppress(Exception):  # in time for the next, a store may be back
-                    await store.arenew([ticket], (await store.aread_clock()).now())
+            # In a thread of its own: a plain `poll` has the one in which a store's async verbs may work.
+            await database_sync_to_async(_renew_once, thread_sensitive=False)(ticket)
+
+
+def _renew_once(ticket: Ticket) -> None:
+    for store in get_stores():
+        with contextlib.suppress(Exception):  # in time for the next, a store may be back
+            store.renew([ticket], store.read_clock().now())
+
+
+def _run_of(message: Mapping[str, Any]) -> Run | None:
+    """Which run of which step it begins; None for what is no step."""
+    ticket, step = ticket_of(message), message.get("step")
+    if ticket is None or type(step) is not int or step < 1:
+        return None
+    return Run(step, ticket.attempt) if is_id(message.get("progress")) and "job" in message else None
+
+
+def _cuts_off(error: BaseException) -> bool:
+    """Whether it is not `poll` that ends, but the worker."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and bool(task.cancelling())
 
 
 async def _opened(channel: str, key: str | None, record: Record) -> Record:

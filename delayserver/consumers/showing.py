@@ -13,8 +13,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.core.exceptions import PermissionDenied
 from django.core.signing import BadSignature, SignatureExpired
 
 from ..clock import monotonic
@@ -42,6 +44,7 @@ class ProgressConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channel
     _version = 0  # the newest
     _sending: asyncio.Task[None] | None = None
     _unwatch: Any = None
+    _is_over = False  # it was closed, or is just then
 
     channel_layer_alias = ""  # none
 
@@ -56,6 +59,12 @@ class ProgressConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channel
         super().__init__(*args, **kwargs)
         self._frames: deque[Frame] = deque(maxlen=MAX_FRAMES)  # to be sent
         self._sent: deque[float] = deque(maxlen=FRAMES_A_SECOND)  # when the last ones were
+
+    async def __call__(self, *args: Any) -> None:
+        try:
+            await super().__call__(*args)
+        finally:  # also where no disconnect comes: the layer was away, or the server cuts it off
+            self._leave()
 
     async def connect(self) -> None:
         await self.accept()  # a browser is not told why it was not let in, but for a close code
@@ -81,9 +90,12 @@ class ProgressConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channel
     async def is_permitted(self, scope: Mapping[str, Any], progress: Progress) -> bool:
         """What `has_permission` says, asked in a thread where it is sync."""
         asked = self.has_permission
-        if not asyncio.iscoroutinefunction(asked):
+        if not iscoroutinefunction(asked):
             asked = database_sync_to_async(asked)
-        return bool(await asked(scope, progress))
+        try:
+            return bool(await asked(scope, progress))
+        except PermissionDenied:
+            return False
 
     def _watch(self, id: str) -> None:
         loop = asyncio.get_running_loop()
@@ -97,7 +109,8 @@ class ProgressConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channel
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """There is nothing to say."""
 
-    async def disconnect(self, code: int) -> None:
+    def _leave(self) -> None:
+        self._frames, self._is_over = deque(maxlen=0), True
         if self._unwatch is not None:
             self._unwatch()
         if self._sending is not None:
@@ -109,7 +122,7 @@ class ProgressConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channel
         """Send it, if it is new."""
         if frame is None:
             frame = {"version": self._version + 1, "state": None}  # it is not there any more
-        if frame["version"] <= self._version:
+        if frame["version"] <= self._version or self._is_over:
             return
         self._version = frame["version"]
         self._frames.append(frame)
@@ -119,7 +132,7 @@ class ProgressConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channel
     async def _send_all(self) -> None:
         """Until there is nothing newer, at most 20 times a second."""
         try:
-            while self._frames:
+            while self._frames and not self._is_over:
                 if len(self._sent) == FRAMES_A_SECOND:
                     await asyncio.sleep(self._sent[0] + 1 - monotonic())
                 self._sent.append(monotonic())
@@ -130,11 +143,12 @@ class ProgressConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channel
             self._sending = None
 
     async def _send_one(self, frame: Frame) -> None:
+        self._is_over = frame["state"] is None or frame["state"] in OVER
         if frame["state"] is None:
             await self.close(UNKNOWN)
             return
         await self.send(text_data=json.dumps(frame))
-        if frame["state"] in OVER:
+        if self._is_over:
             await self.close(1000)
 
 

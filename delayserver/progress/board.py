@@ -12,10 +12,11 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import wait as wait_for_all
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from multiprocessing.util import Finalize, register_after_fork
 
 from ..background import Background, OneOfAProcess
 from ..conf import get_layer_settings, get_progress_settings, get_settings
@@ -33,7 +34,7 @@ PERIOD_SECONDS = 0.05  # between two writes of one piece of work
 KEPT_UNFINISHED = timedelta(days=30)  # so long what is not over is kept after its last change
 PUBLISH_SECONDS = 1.0  # how long a frame may take to get onto the layer; who watches looks for himself anyway
 TRIES = 100  # each failure means that another process got ahead
-LAST_SECONDS = 2.0  # how long what was noted may take to be written when the process ends
+LAST_SECONDS = 5.0  # how long what was noted may take to be written when the process ends
 
 Decide = Callable[[Record, int], Record | None]  # the record after, at an instant (ms); None where it is not to be
 
@@ -83,7 +84,7 @@ class Board(Background):
             slot, is_new = self._slot(id)
             slot.noted = update if slot.noted is None else slot.noted.and_then(update)
         if is_new:
-            self._loop.call_soon_threadsafe(self._begin, slot)
+            self.soon(self._begin, slot)
 
     def write(self, id: str, decide: Decide) -> Future[Record | None]:
         """At once, after what was noted: the record as it is then; None where there is none, or it was not to be."""
@@ -91,7 +92,7 @@ class Board(Background):
         with self._lock:
             slot, is_new = self._slot(id)
             slot.asked.append((decide, future))
-        self._loop.call_soon_threadsafe(self._begin if is_new else _ring, slot)
+        self.soon(self._begin if is_new else _ring, slot)
         return future
 
     def read(self, id: str) -> Future[Record | None]:
@@ -103,11 +104,15 @@ class Board(Background):
         return max(0, self._store(record.id).clock.now() - record.created)
 
     def close(self) -> None:
-        """Write what was noted, and end the thread."""
+        """Write what was noted, and end the thread. Whoever still waits is told that it was not to be."""
         with self._lock:
             slots = list(self._slots)
-        wait_for_all([self.read(id) for id in slots], LAST_SECONDS)
+        if self.is_open:
+            wait_for_all([self.read(id) for id in slots], LAST_SECONDS)
         super().close()
+        for slot in self._slots.values():
+            for _, future in slot.asked:
+                future.cancel()
 
     # -- in the thread -------------------------------------------------------------------------------------------
 
@@ -123,14 +128,18 @@ class Board(Background):
 
     async def put(self, record: Record) -> Record:
         """Nowhere -> there; or the one that is there."""
-        store = self._store(record.id)
-        while (found := await self.look(record.id)) is None:
+        store, name = self._store(record.id), name_of(record.id)
+        while True:
+            there = await self.entry(store, name)
+            found = _unpacked(record.id, there)
+            if found is not None:
+                return found
             now = store.clock.now()
             new = replace(record, created=now, changed=now)
-            entry = await self.change(store, Change(name_of(new.id), 0, new.pack(), _keep(new)))
+            seen = 0 if there is None else there.version  # of what is no record
+            entry = await self.change(store, Change(name, seen, new.pack(), _keep(new)))
             if entry:
                 return replace(new, entry=entry)
-        return found
 
     async def forget(self, record: Record) -> None:
         """There -> gone, within a second."""
@@ -156,6 +165,10 @@ class Board(Background):
             noted, asked = taken
             try:
                 answers = await self._write(slot, noted, [decide for decide, _ in asked])
+            except asyncio.CancelledError:
+                for _, future in asked:
+                    future.set_exception(CancelledError())
+                raise
             except Exception as error:  # noqa: BLE001  a store that is away may raise anything
                 for _, future in asked:
                     future.set_exception(error)
@@ -262,4 +275,13 @@ def _nobody(record: Record) -> None:
 
 _board = OneOfAProcess(Board)
 get_board = _board.get
+
+
+def _close_at_the_end(board: OneOfAProcess[Board]) -> None:
+    """A process of `multiprocessing` ends without `atexit`, and forgets at its begin what shall be done at its end."""
+    Finalize(None, board.close, exitpriority=0)
+
+
 atexit.register(_board.close)
+_close_at_the_end(_board)
+register_after_fork(_board, _close_at_the_end)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Unpack
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeGuard, Unpack
+
+from django.db import connections
 
 from ..current import CURRENT
-from ..message import Waiting
+from ..errors import StoreUnavailable
+from ..message import Ticket, Waiting
 from ..stores import get_stores
-from ..stores.base import Named
+from ..stores.base import Named, Store
 from ..telling import told
+from ..tickets import ticket_of
 from ..verdicts import Again, Fail
+from .board import get_board
 from .handle import Known, Progress
-from .record import short
+from .record import Update, short
 
 INTERRUPTED = "it was interrupted"
+CUT_OFF = (asyncio.CancelledError, GeneratorExit)  # what is raised where nothing may be awaited any more
 
 
 def progress(work: Progress | str | None = None, **known: Unpack[Known]) -> Doing:
@@ -23,11 +31,13 @@ def progress(work: Progress | str | None = None, **known: Unpack[Known]) -> Doin
     `work` is a `Progress`, or the id of one, as a message may carry it; new work if left out. Set ``p.result`` for what
     it ends with. What is raised inside goes on, and is the reason why it failed, on one line; but in a consumer whose
     message has `retry`, and attempts left, it stays running, and its attempt is the next. So it does after `Again`, and
-    where the handler was cut off and will run elsewhere.
+    where a message's handler was cut off, which will run elsewhere; anything else that is cancelled has failed.
     """
-    if isinstance(work, str):
+    if isinstance(work, Progress):
+        return Doing(work, known)
+    if work is not None:
         known["id"] = work
-    return Doing(work if isinstance(work, Progress) else None, known)
+    return Doing(None, known)
 
 
 class Doing:
@@ -38,33 +48,59 @@ class Doing:
 
     def __enter__(self) -> Progress:
         self._work = work = self._work or Progress.create(**self._known)
-        work._waited(work._write({"state": "running", "attempt": _attempt()}, again=True))
+        work._waited(work._write(_beginning(), again=True))
         return work
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         assert self._work is not None
         ending = _ending(self._work, error)
-        if ending is None:
+        if ending is None or self._is_left_to_the_board(error, ending):
             return
-        if isinstance(error, Exception) and not isinstance(error, Fail) and _has_attempts(error, *map(_get, _asked())):
-            ending = {"attempt": _attempt() + 1}
-        self._work._waited(self._work._write(ending))
+        try:
+            if _may_come_again(error) and _has_attempts(error, *_looked_up(_asked())):
+                ending = {"attempt": _attempt() + 1}
+            self._work._waited(self._work._write(ending))
+        except StoreUnavailable:
+            self._note_or_raise(error, ending)
 
     async def __aenter__(self) -> Progress:
         self._work = work = self._work or await Progress.acreate(**self._known)
-        await work._awaited(work._write({"state": "running", "attempt": _attempt()}, again=True))
+        await work._awaited(work._write(_beginning(), again=True))
         return work
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         assert self._work is not None
         ending = _ending(self._work, error)
-        if ending is None:
+        if ending is None or self._is_left_to_the_board(error, ending):
             return
-        if isinstance(error, Exception) and not isinstance(error, Fail):
-            found = [await store.aget(named) for store, named in _asked()]
-            if _has_attempts(error, *found):
+        try:
+            if _may_come_again(error) and _has_attempts(error, *[await store.aget(named) for store, named in _asked()]):
                 ending = {"attempt": _attempt() + 1}
-        await self._work._awaited(self._work._write(ending))
+            await self._work._awaited(self._work._write(ending))
+        except StoreUnavailable:
+            self._note_or_raise(error, ending)
+
+    def _is_left_to_the_board(self, error: BaseException | None, ending: dict[str, Any]) -> bool:
+        """Where there is no time to wait any more."""
+        if isinstance(error, CUT_OFF):
+            self._note(ending)
+        return isinstance(error, CUT_OFF)
+
+    def _note_or_raise(self, error: BaseException | None, ending: dict[str, Any]) -> None:
+        """What was raised inside goes on, and is told when the store is there again; a success that is not stored is
+        none.
+        """
+        if error is None:
+            raise  # noqa: PLE0704  what is just handled
+        self._note(ending)
+
+    def _note(self, ending: dict[str, Any]) -> None:
+        assert self._work is not None
+        get_board().note(self._work.id, Update(ending))
+
+
+def _beginning() -> dict[str, Any]:
+    return {"state": "running", "attempt": _attempt()}
 
 
 def _ending(work: Progress, error: BaseException | None) -> dict[str, Any] | None:
@@ -72,7 +108,9 @@ def _ending(work: Progress, error: BaseException | None) -> dict[str, Any] | Non
     match error:
         case None:
             return {"state": "succeeded", "result": work.result}
-        case Again() | asyncio.CancelledError() | GeneratorExit():
+        case Again():
+            return None
+        case asyncio.CancelledError() | GeneratorExit() if CURRENT.get() is not None:
             return None
         case Fail(reason=reason):
             return {"state": "failed", "error": short(reason)}
@@ -81,28 +119,46 @@ def _ending(work: Progress, error: BaseException | None) -> dict[str, Any] | Non
     return {"state": "failed", "error": INTERRUPTED}
 
 
+def _may_come_again(error: BaseException | None) -> TypeGuard[Exception]:
+    return isinstance(error, Exception) and not isinstance(error, Fail)
+
+
 # -- the message that is being handled -----------------------------------------------------------------------------
 
 
-def _ticket() -> Any:
+def _ticket() -> Ticket | None:
     current = CURRENT.get()
-    return (current and current.message and current.message.get("__delay__")) or {}
+    return None if current is None else ticket_of(current.message)
 
 
 def _attempt() -> int:
-    return int(_ticket().get("attempt") or 1)
+    ticket = _ticket()
+    return 1 if ticket is None else ticket.attempt
 
 
-def _asked() -> list[tuple[Any, Named]]:
+def _asked() -> list[tuple[Store, Named]]:
     """Where the message may be kept, until it is acked."""
-    id = _ticket().get("id")
-    return [(store, Named(id)) for store in get_stores()] if id else []
+    ticket = _ticket()
+    return [] if ticket is None else [(store, Named(ticket.id)) for store in get_stores()]
 
 
-def _get(asked: tuple[Any, Named]) -> Waiting | None:
-    store, named = asked
-    found: Waiting | None = store.get(named)
-    return found
+def _looked_up(asked: Sequence[tuple[Store, Named]]) -> list[Waiting | None]:
+    """What each store has. In async code, which may have entered it by a plain ``with``, in a thread of its own: a
+    database may not be asked there.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return [store.get(named) for store, named in asked]
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_looked_up_and_left, asked).result()
+
+
+def _looked_up_and_left(asked: Sequence[tuple[Store, Named]]) -> list[Waiting | None]:
+    try:
+        return _looked_up(asked)
+    finally:
+        connections.close_all()
 
 
 def _has_attempts(error: Exception, *kept: Waiting | None) -> bool:

@@ -16,7 +16,8 @@ from ..message import new_id
 from ..stores import get_stores
 from ..stores.entries import Change
 from .board import KEPT_UNFINISHED, Board, get_board
-from .record import Number, Record, Run, State, Update, short, shown_result, steps, updated
+from .record import Number, Record, Run, State, Update, shown_result, steps, updated
+from .record import reason as checked_reason
 from .tokens import Token, key_of
 
 MAX_ID_LENGTH = 80
@@ -187,7 +188,7 @@ class Progress:
 
     def fail(self, reason: str) -> bool:
         """It failed, for a reason that is shown, at most 500 characters; as `succeed`."""
-        return self._waited(self._end("failed", error=short(reason)))
+        return self._waited(self._end("failed", error=checked_reason(reason)))
 
     def cancel(self) -> bool:
         """Nobody wants it any more: a poller ends with its next step; as `succeed`."""
@@ -203,7 +204,7 @@ class Progress:
 
     async def afail(self, reason: str) -> bool:
         """As `fail`."""
-        return await self._awaited(self._end("failed", error=short(reason)))
+        return await self._awaited(self._end("failed", error=checked_reason(reason)))
 
     async def acancel(self) -> bool:
         """As `cancel`."""
@@ -251,7 +252,7 @@ def is_id(id: object) -> bool:
 
 def new_record(known: Known, **more: Any) -> Record:
     """The record of a new piece of work; `InvalidMessage` for what cannot be shown."""
-    id = known.get("id") or new_id(0)
+    id = known["id"] if known.get("id") is not None else new_id(0)
     if not is_id(id):
         raise InvalidMessage(
             f"expected id to be 1 to {MAX_ID_LENGTH} ASCII letters, digits, hyphens, underscores and periods,"

@@ -18,6 +18,7 @@ from ..telling import one_line
 
 State = Literal["pending", "running", "succeeded", "failed", "timed_out", "cancelled"]
 OVER: tuple[State, ...] = ("succeeded", "failed", "timed_out", "cancelled")
+STATES: tuple[State, ...] = ("pending", "running", *OVER)
 Number = int | float
 
 MAX_TEXT_LENGTH = 500
@@ -41,6 +42,8 @@ class Record:
 
     poller, pauses, paused
         whether steps of a poller move it; whether these wait while nobody watches; and whether the next one does
+    cut
+        whether its next step was found to be nowhere, so that it has failed
     run, failures
         which run of a step began last, and how many of that step's have failed
     version, entry
@@ -60,6 +63,7 @@ class Record:
     poller: bool = False
     pauses: bool = False
     paused: bool = False
+    cut: bool = False
     run: Run = NO_RUN
     failures: int = 0
     version: int = 1
@@ -86,7 +90,13 @@ class Record:
         """Any exception where it is none."""
         kept = json.loads(entry.body)
         kept["run"] = Run(*kept["run"])
-        return cls(id, **{name: value for name, value in kept.items() if name in _NAMES}, entry=entry.version)
+        record = cls(id, **{name: value for name, value in kept.items() if name in _NAMES}, entry=entry.version)
+        if record.state not in STATES or any(type(number) is not int for number in record._counts()):
+            raise ValueError("expected a record, got something else")
+        return record
+
+    def _counts(self) -> tuple[object, ...]:
+        return self.version, self.attempt, self.failures, self.created, self.changed, *self.run
 
 
 _NAMES = [one.name for one in fields(Record) if one.name not in ("id", "entry")]
@@ -145,6 +155,13 @@ def steps(current: object, total: object, text: object) -> dict[str, Any]:
             raise InvalidMessage(f"expected text to be a str, got {type(text).__name__}")
         changes["text"] = short(text)
     return changes
+
+
+def reason(text: object) -> str:
+    """Why it failed, as it is shown; `InvalidMessage` for what is no text."""
+    if not isinstance(text, str):
+        raise InvalidMessage(f"expected a reason to be a str, got {type(text).__name__}")
+    return short(text)
 
 
 def _number(name: str, value: object) -> Number:

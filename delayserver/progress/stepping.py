@@ -21,14 +21,19 @@ class Refused(Enum):
 
 
 class Beginning:
-    """A run begins; `refused` says why not. What has failed begins again where its very step is run again."""
+    """A run begins; `refused` says why not.
+
+    What has failed begins again where its very step is run again, or the step that was found to be nowhere.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.refused = Refused.OVER
 
     def __call__(self, record: Record, now: int) -> Record | None:
-        revived = record.state == "failed" and record.run.step == self.run.step
+        self.refused = Refused.OVER  # it may be asked again, of a newer record
+        steps = (record.run.step, record.run.step + record.cut)
+        revived = record.state == "failed" and self.run.step in steps
         if record.is_over and not revived:
             return None
         if not revived and record.run >= self.run:
@@ -36,7 +41,13 @@ class Beginning:
             return None
         again = record.run.step == self.run.step and not revived
         failures = record.failures if again else 0
-        return changed(record, now, state="running", error="", run=self.run, failures=failures, paused=False)
+        changes = {"failures": failures, "attempt": failures + 1, "paused": False, "cut": False}
+        return changed(record, now, state="running", error="", run=self.run, **changes)
+
+
+def goes_on(run: Run, record: Record, now: int) -> Record | None:
+    """Nothing changes; None where the work is over, or in other hands."""
+    return None if record.is_over or record.run != run else record
 
 
 def ended(run: Run | None, changes: Mapping[str, Any], record: Record, now: int) -> Record | None:

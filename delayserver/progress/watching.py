@@ -12,34 +12,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..changing import areschedule
 from ..clock import monotonic
 from ..events import PROGRESS_UNHEARD, emit
 from ..hearing import Hearing
-from ..loops.base import insist
+from ..loops.base import Failures, insist
 from ..stores import get_stores
 from ..stores.base import Named
 from ..stores.entries import Change
 from .board import Board, get_board, group_of
-from .record import Record, Update, updated
+from .record import Record, Run, Update, updated
 
 LOOK_SECONDS = 0.5  # how often what is watched is read again
+JOIN_SECONDS = 1.0  # how long that may take before who watches is shown what the store has
 JOINED_SECONDS = 3_600.0  # how long a group may be relied on: layers forget their members after a day
 BEAT_SECONDS = 5.0  # how often it is said that somebody watches
 WATCHED = timedelta(seconds=15)  # and how long that holds
 MAX_KEPT = 10_000
-DEAD_SECONDS = 30.0  # how long nothing may change before it is asked whether anything will
+DEAD_SECONDS = 20.0  # how long no step may begin before it is asked whether one will
+DEAD_LOOKS = (
+    3  # so often, so far apart: while a server has its hand on a step, which may be for a lease, it is not seen
+)
 DEAD = "its next step is not there any more: it became a dead letter, or was purged"
 
 Frame = Mapping[str, Any]
 Tell = Callable[[Frame | None], None]
+
+
+class Seen(NamedTuple):
+    """When a poller's step was last sought, in which run, and how often it has been missed since that began."""
+
+    run: Run
+    at: float
+    missed: int = 0
 
 
 class Watches:
@@ -50,39 +63,51 @@ class Watches:
         self._told: dict[str, set[Tell]] = defaultdict(set)
         self._joined: dict[str, float] = {}  # whose groups this process is in, and since when
         self._beaten: dict[str, float] = {}  # when it was last said that somebody watches
-        self._checked: dict[str, float] = {}  # and when something about it was last seen to be in order
+        self._checked: dict[str, Seen] = {}  # and when its step was last sought
+        self._tended: set[str] = set()
+        self._failures = Failures("progress")
         self._looking: asyncio.Task[None] | None = None
         self._hearing = Hearing(board.alias, "progress", self._heard, self._joined.clear)
         board.watched = self._written
 
     def add(self, id: str, tell: Tell) -> None:
         """`tell` is called with the frame now, and whenever it changes; with None where there is none."""
-        self.board.submit(self._add(id, tell))
+        self.board.soon(self._add, id, tell)
 
     def remove(self, id: str, tell: Tell) -> None:
-        self.board.submit(self._remove(id, tell))
+        with contextlib.suppress(RuntimeError):  # the board was closed, and nobody is told any more
+            self.board.soon(self._remove, id, tell)
 
     def attend(self, record: Record) -> None:
         """Somebody has looked, and will again."""
+        self.board.soon(self._attend, record)
+
+    def _attend(self, record: Record) -> None:
         for kept in (self._beaten, self._checked):
             if len(kept) >= MAX_KEPT:  # nobody says when he looks no more
                 kept.clear()
-        self.board.submit(insist("progress", partial(self._look_after, record)))
+        self._look_after(record)
 
-    async def _add(self, id: str, tell: Tell) -> None:
-        """First listen, then look: what changes in between is not missed."""
+    def _add(self, id: str, tell: Tell) -> None:
         self._told[id].add(tell)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_on(), name="delayserver progress watching")
-        await self._join(id)
-        await insist("progress", partial(self._look, id))
+        self.board.keep(self._look_once(id))
 
-    async def _remove(self, id: str, tell: Tell) -> None:
+    async def _look_once(self, id: str) -> None:
+        """First listen, then look: what changes in between is not missed."""
+        await self._join(id)
+        try:
+            await self._look(id)
+        except Exception as error:  # noqa: BLE001  it is looked at again with all the others
+            self._failures.failed(error)
+
+    def _remove(self, id: str, tell: Tell) -> None:
         self._told[id].discard(tell)
         if not self._told[id]:
             for kept in (self._told, self._beaten, self._checked):
                 kept.pop(id, None)
-            await self._leave(id)
+            self.board.keep(self._leave(id))
 
     def _tell(self, id: str, frame: Frame | None) -> None:
         for tell in tuple(self._told.get(id, ())):
@@ -98,13 +123,17 @@ class Watches:
         frame = message["frame"]
         self._tell(frame["id"], frame)
 
+    def _has_joined(self, id: str) -> bool:
+        return self.board.in_memory or monotonic() - self._joined.get(id, -JOINED_SECONDS) < JOINED_SECONDS
+
     async def _join(self, id: str) -> None:
-        if self.board.in_memory or monotonic() - self._joined.get(id, -JOINED_SECONDS) < JOINED_SECONDS:
+        if self._has_joined(id):
             return
         self._joined[id] = monotonic()
         try:
-            channel = await self._hearing.channel()
-            await self._hearing.layer.group_add(group_of(id), channel)
+            async with asyncio.timeout(JOIN_SECONDS):
+                channel = await self._hearing.channel()
+                await self._hearing.layer.group_add(group_of(id), channel)
         except Exception as error:  # noqa: BLE001  a layer may raise anything; the store is looked at all the same
             self._joined.pop(id, None)
             emit(PROGRESS_UNHEARD, error=error)
@@ -131,34 +160,59 @@ class Watches:
     async def _look(self, id: str) -> None:
         record = await self.board.look(id)
         self._tell(id, None if record is None else record.frame())
-        if id in self._told:
-            await self._join(id)
+        if id in self._told and not self._has_joined(id):
+            self.board.keep(self._join(id))
         if record is not None:
-            await self._look_after(record)
+            self._look_after(record)
 
     # -- looked after --------------------------------------------------------------------------------------------
 
-    async def _look_after(self, record: Record) -> None:
-        if record.is_over or not record.poller:
-            return
+    def _look_after(self, record: Record) -> None:
+        """Beside the looking, which it must not hold up; and not twice at once."""
+        if record.poller and not record.is_over and record.id not in self._tended:
+            self._tended.add(record.id)
+            self.board.keep(self._tend(record))
+
+    async def _tend(self, record: Record) -> None:
+        try:
+            await self._do_for(record)
+        except Exception as error:  # noqa: BLE001  it is done again when it is looked at again
+            self._failures.failed(error)
+        else:
+            self._failures.succeeded()
+        finally:
+            self._tended.discard(record.id)
+
+    async def _do_for(self, record: Record) -> None:
         now = monotonic()
         if record.pauses and now - self._beaten.get(record.id, -BEAT_SECONDS) >= BEAT_SECONDS:
-            self._beaten[record.id] = now
             await say_watched(self.board, record.id)
+            self._beaten[record.id] = now
         if record.paused:
             await areschedule(step_id(record.id, record.run.step + 1), delay=0)
-        elif now - self._checked.setdefault(record.id, now) >= DEAD_SECONDS:
-            self._checked[record.id] = now
-            await self._bury(record)
+        else:
+            await self._check(record, now)
 
-    async def _bury(self, record: Record) -> None:
-        """Say that it failed, if neither its step nor the next one is anywhere."""
-        for step in (record.run.step, record.run.step + 1):  # in this order: the next is put before the present is gone
-            for store in get_stores():
-                if await store.aget(Named(step_id(record.id, step))) is not None:
-                    return
-        dead = Update({"state": "failed", "error": DEAD}, run=record.run)
-        await asyncio.wrap_future(self.board.write(record.id, partial(_if_unchanged, record, dead)))
+    async def _check(self, record: Record, now: float) -> None:
+        """Say that it failed, if time and again neither its step nor the next one is anywhere."""
+        seen = self._checked.get(record.id)
+        if seen is None or seen.run != record.run:
+            self._checked[record.id] = Seen(record.run, now)
+        elif now - seen.at >= DEAD_SECONDS:
+            missed = 0 if await _is_anywhere(record) else seen.missed + 1
+            self._checked[record.id] = Seen(record.run, now, missed)
+            if missed >= DEAD_LOOKS:
+                dead = Update({"state": "failed", "error": DEAD, "cut": True}, run=record.run)
+                await asyncio.wrap_future(self.board.write(record.id, partial(_if_unchanged, record, dead)))
+
+
+async def _is_anywhere(record: Record) -> bool:
+    """Whether its step waits, or the next one. What is just then going out does not."""
+    for step in (record.run.step, record.run.step + 1):  # in this order: the next is put before the present is gone
+        for store in get_stores():
+            if await store.aget(Named(step_id(record.id, step))) is not None:
+                return True
+    return False
 
 
 def _if_unchanged(seen: Record, update: Update, record: Record, now: int) -> Record | None:
@@ -190,6 +244,14 @@ async def is_watched(board: Board, id: str) -> bool:
 
 _watches: Watches | None = None
 _making = threading.Lock()
+
+
+def _begin_in_child() -> None:
+    global _making
+    _making = threading.Lock()  # another thread may have had it
+
+
+os.register_at_fork(after_in_child=_begin_in_child)
 
 
 def _of_this_process() -> Watches:

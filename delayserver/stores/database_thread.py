@@ -75,6 +75,25 @@ class Shift:
             return self._acts.get()
 
 
+def _new_shift(link: DatabaseLink) -> Shift | None:
+    """None where the interpreter ends, and begins no thread any more (Python 3.12)."""
+    try:
+        return Shift(link)
+    except RuntimeError:
+        return None
+
+
+def _do_here(act: Callable[[], None], link: DatabaseLink) -> None:
+    """In the thread of the event loop, which Django would refuse: nothing else is left to be done there."""
+    loop = asyncio.get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        act()
+        link.disconnect()
+    finally:
+        asyncio._set_running_loop(loop)
+
+
 class OwnThread:
     """Does acts one after the other, for whichever event loop asks, in a thread of this process."""
 
@@ -94,8 +113,11 @@ class OwnThread:
         give = functools.partial(self._do, functools.partial(act, *args, **kwargs), future)
         with self._mutex:
             if self._shift is None or not self._shift.give(give):
-                self._shift = Shift(self._link)
-                self._shift.give(give)
+                self._shift = _new_shift(self._link)
+                if self._shift is None:
+                    _do_here(give, self._link)
+                else:
+                    self._shift.give(give)
         return await asyncio.wrap_future(future)
 
     def _do(self, act: Callable[[], T], future: Future[T]) -> None:

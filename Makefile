@@ -2,8 +2,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# A test run starts hundreds of processes, and none of them should compile our code anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test chaos check format demo demo-redis examples bench docs test-matrix clean
+.PHONY: help test chaos check check-types check-imports check-docs format demo demo-redis examples bench docs test-matrix \
+	clean
 
 help:
 	@echo 'make test         install what is missing, and run all tests'
@@ -25,18 +28,22 @@ test: .venv/.dev
 	scripts/setup.sh servers
 	$(if $(TESTS),$(BIN)/python -m pytest $(TESTS),$(ALL_TESTS))
 
-# Where time is the subject, the tests have the machine to themselves. The others run two at a time; and those that
-# mostly wait, for leases and for servers that went away, three at a time.
+# Where time is the subject, the tests have the machine to themselves. The others run two at a time, those of processes
+# that must keep to a second too; and those that mostly wait, for leases, for processes, and for servers that went away,
+# three at a time.
 ALONE := tests/chaos tests/examples tests/process
-WAITING := $(wildcard tests/chaos/test_killed.py tests/chaos/test_stopped.py tests/chaos/test_redis_trouble.py \
-	tests/chaos/test_schedules_*.py tests/chaos/test_workers_*.py tests/offload/test_processes.py \
-	tests/process/test_command.py tests/process/test_connections.py tests/process/test_supervising.py \
-	tests/process/test_trouble.py tests/process/working/test_*.py)
-SCHEDULES := $(wildcard tests/process/test_schedules*.py)
-TWO_AT_A_TIME := $(filter-out $(ALONE) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/))) $(SCHEDULES)
-ALL_TESTS = $(BIN)/python -m pytest -n 2 --dist loadfile $(TWO_AT_A_TIME) $(WAITING:%=--ignore=%) && \
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(WAITING) && \
-	$(BIN)/python -m pytest $(ALONE) $(patsubst %,--ignore=%,$(SCHEDULES) $(WAITING))
+WAITING := $(wildcard tests/chaos/test_killed.py tests/chaos/test_stopped.py tests/chaos/test_pollers_killed.py \
+	tests/chaos/test_redis_trouble.py \
+	tests/chaos/test_schedules_*.py tests/chaos/test_workers_*.py tests/layers/test_encryption.py \
+	tests/offload/test_processes.py tests/process/test_checks.py tests/process/test_connections.py \
+	tests/process/test_delivered_once.py tests/process/test_hosts.py tests/process/test_supervising.py \
+	tests/process/test_trouble.py $(filter-out %/test_ending.py,$(wildcard tests/process/working/test_*.py)))
+PROMPT := $(wildcard tests/process/test_command.py tests/process/test_schedules*.py tests/process/working/test_ending.py)
+TWO_AT_A_TIME := $(filter-out $(ALONE) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/))) $(PROMPT)
+MANY = --dist loadfile --no-loadscope-reorder
+ALL_TESTS = $(BIN)/python -m pytest -n 2 $(MANY) $(TWO_AT_A_TIME) $(WAITING:%=--ignore=%) && \
+	$(BIN)/python -m pytest -n 3 $(MANY) $(WAITING) && \
+	$(BIN)/python -m pytest $(ALONE) $(patsubst %,--ignore=%,$(PROMPT) $(WAITING))
 
 chaos: .venv/.dev
 	scripts/setup.sh servers
@@ -45,8 +52,15 @@ chaos: .venv/.dev
 check: .venv/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/lint-imports
+	$(MAKE) --jobs 2 --output-sync check-types check-imports check-docs
+
+check-types: .venv/.dev
 	$(BIN)/mypy
+
+check-imports: .venv/.dev
+	$(BIN)/lint-imports
+
+check-docs: .venv/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .cache/site
 
 format: .venv/.dev

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
@@ -18,7 +17,7 @@ from delayserver.events import _allowances
 
 from .support.clock import FakeClock
 from .support.databases import add_database, remove_database
-from .support.process import Process
+from .support.process import ROOT, Processes
 from .support.redis_cluster import RedisCluster
 from .support.redis_keys import leaked_keys
 from .support.servers import MariaDBServer, PostgresServer, RedisServer
@@ -34,23 +33,30 @@ hypothesis.settings.register_profile("thorough", _CALM, max_examples=1_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+# Files whose tests start processes take the longest. They come first, so that a run with several workers does not end
+# with one of them, and an idle worker beside it.
+LONGEST = ("chaos", "process", "docs", "sending", "admin", "delays")
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-randomly, whose order of the others stays
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not {*LONGEST} & {*item.path.relative_to(ROOT).parts})
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
 
 
 @pytest.fixture
-def start_process() -> Iterator[Callable[..., Process]]:
-    """`Process`, whose subprocesses end with the test; what they printed stands beside a failure."""
-    with ExitStack() as ending:
+def start_process() -> Iterator[Processes]:
+    """`Process`, whose subprocesses end with the test; what they printed stands beside a failure.
 
-        def start(*args: object, **options: object) -> Process:
-            process = Process(*args, **options)  # type: ignore[arg-type]
-            ending.callback(print, process)
-            ending.callback(process.end)
-            return process
-
-        yield start
+    Who empties a database ends them before, for they may still write.
+    """
+    processes = Processes()
+    yield processes
+    processes.end()
 
 
 # -- Redis ---------------------------------------------------------------------------------------------------
@@ -103,7 +109,9 @@ def sqlite_database(
 ) -> Iterator[str]:
     """The alias of a migrated SQLite database in a file, so that threads share it."""
     file = tmp_path_factory.mktemp("sqlite") / "delayserver.sqlite3"
-    settings = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file), "OPTIONS": {"timeout": 20}}
+    # Nobody cuts the power: what was committed outlives a killed process without waiting for the disk.
+    options = {"timeout": 20, "init_command": "PRAGMA synchronous=OFF"}
+    settings = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file), "OPTIONS": options}
     yield from _known("sqlite", settings, django_db_blocker)
 
 

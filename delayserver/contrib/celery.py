@@ -38,6 +38,7 @@ except ModuleNotFoundError as missing:
 from .celery_saying import progress_id
 from .celery_shown import Shown, choose
 from .celery_signals import listen
+from .celery_states import run_of
 
 __all__ = ["aprogress_of", "current_progress", "progress_id", "progress_of", "show_progress"]
 
@@ -67,7 +68,9 @@ def current_progress() -> Progress:
     """
     task = get_current_worker_task()
     if task is not None:
-        return Progress(Record(progress_id(task.request.id), "running", attempt=(task.request.retries or 0) + 1))
+        run = run_of(task.request)
+        record = Record(progress_id(task.request.id), "running", attempt=run.attempt, run=run, failures=run.attempt - 1)
+        return Progress(record, run=run)
     if current_task:
         return Progress(Record(new_id(0), "running"))
     raise InvalidMessage("expected current_progress() to be called in a Celery task's thread, got a call elsewhere")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from functools import partial
 from hashlib import blake2b
@@ -18,8 +18,8 @@ from ..errors import StoreUnavailable
 from ..events import TASK_UNSHOWN, emit
 from ..loops.base import insist
 from ..progress.board import Board, get_board
-from ..progress.handle import is_id, new_record, updated_by
-from ..progress.record import Update
+from ..progress.handle import is_id, new_record
+from ..progress.record import Record, Update, updated
 
 WAIT_SECONDS = 1.0  # how long a task, or who sends one, is held up where the store does not answer
 AWAY_SECONDS = 10.0  # after which nobody is held up for so long
@@ -85,13 +85,21 @@ async def _put(board: Board, id: str) -> None:
     await board.put(new_record({"id": id}))
 
 
+class Word:
+    """What is to be different, for `Board.write`; `is_heard` says whether there was a record to change."""
+
+    def __init__(self, update: Update) -> None:
+        self._update, self.is_heard = update, False
+
+    def __call__(self, record: Record, now: int) -> Record | None:
+        self.is_heard = True
+        return updated(record, self._update, now)
+
+
 async def _say(board: Board, id: str, update: Update) -> None:
-    while await _write(board, id, update) is None and await board.look(id) is None:
-        await board.put(new_record({"id": id}))
-
-
-def _write(board: Board, id: str, update: Update) -> Awaitable[object]:
-    return asyncio.wrap_future(board.write(id, partial(updated_by, update)))
+    word = Word(update)
+    while await asyncio.wrap_future(board.write(id, word)) is None and not word.is_heard:
+        await _put(board, id)
 
 
 _saying: Saying | None = None

@@ -23,11 +23,12 @@ class Shown:
     results: bool
 
     def __post_init__(self) -> None:
-        named = isinstance(self.tasks, Collection) and not isinstance(self.tasks, str | bytes)
-        if named and not all(isinstance(name, str) for name in self.tasks):  # type: ignore[union-attr]
-            raise ConfigurationError(f"expected tasks to be names of tasks, got {shown(self.tasks)}")
-        if not named and self.tasks is not None and not callable(self.tasks):
-            raise ConfigurationError(f"expected tasks to be a list of names, or a function, got {shown(self.tasks)}")
+        tasks = self.tasks
+        if isinstance(tasks, Collection) and not isinstance(tasks, str | bytes):
+            if not all(isinstance(name, str) for name in tasks):
+                raise ConfigurationError(f"expected tasks to be names of tasks, got {shown(tasks)}")
+        elif tasks is not None and not callable(tasks):
+            raise ConfigurationError(f"expected tasks to be a list of names, or a function, got {shown(tasks)}")
         if not isinstance(self.results, bool):
             raise ConfigurationError(f"expected results to be True or False, got {shown(self.results)}")
 

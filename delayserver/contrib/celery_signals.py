@@ -14,7 +14,7 @@ from celery.exceptions import Retry
 from ..clock import SystemClock
 from .celery_saying import progress_id, saying, unshown
 from .celery_shown import Shown, is_shown_by_any, shown_of
-from .celery_states import EXPIRED, cancelled, failed, retrying, running, succeeded, told_by_task
+from .celery_states import EXPIRED, cancelled, failed, retrying, run_of, running, succeeded, told_by_task
 
 REPLACED = "Replaced by"  # by which Celery says that another task goes on under the same id
 
@@ -55,16 +55,16 @@ def before_task_publish(*, sender: str, headers: Any, body: Any, **_: Any) -> No
 def task_prerun(*, sender: Any, task_id: str, **_: Any) -> None:
     if _is_shown(sender):
         request = sender.request
-        retries = request.retries or 0
-        anew = bool(retries or (request.delivery_info or {}).get("redelivered"))
-        saying().say(progress_id(task_id), running(retries + 1, anew=anew))
+        anew = bool(request.retries or (request.delivery_info or {}).get("redelivered"))
+        saying().say(progress_id(task_id), running(run_of(request), anew=anew))
 
 
 @_quietly
 def task_success(*, sender: Any, result: Any, **_: Any) -> None:
     if options := _is_shown(sender):
-        wanted = options.results and not (sender.ignore_result or sender.request.ignore_result)
-        saying().say(progress_id(sender.request.id), succeeded(result if wanted else None))
+        request = sender.request
+        wanted = options.results and not (sender.ignore_result or request.ignore_result)
+        saying().say(progress_id(request.id), succeeded(result if wanted else None, run_of(request)))
 
 
 @_quietly
@@ -77,7 +77,7 @@ def task_failure(*, sender: Any, task_id: str, exception: Any, **_: Any) -> None
 def task_retry(*, sender: Any, request: Any, reason: Any, **_: Any) -> None:
     if _is_shown(sender):
         now = datetime.fromtimestamp(SystemClock().now() / 1000, UTC)
-        saying().say(progress_id(request.id), retrying((request.retries or 0) + 2, reason, now))
+        saying().say(progress_id(request.id), retrying(run_of(request), reason, now))
 
 
 @_quietly
@@ -123,20 +123,20 @@ def _update_state(
     task: Any, update_state: Any, task_id: str | None = None, state: str | None = None, meta: Any = None, **more: Any
 ) -> Any:
     """In the place of ``Task.update_state``, which has no signal."""
-    _say_state(task, task_id or task.request.id, state, meta)
+    _say_state(task, task_id, state, meta)
     return update_state(task, task_id, state, meta, **more)
 
 
 @_quietly
 def _say_state(task: Any, task_id: str | None, state: str | None, meta: Any) -> None:
-    options = _is_shown(task)
+    options, request = _is_shown(task), task.request
+    own = task_id is None or task_id == request.id
+    task_id = task_id or request.id
     if options is None or task_id is None:
         return
-    update = told_by_task(state, meta, results=options.results)
-    if update.changes["state"] == "running":
-        saying().note(progress_id(task_id), update)
-    else:
-        saying().say(progress_id(task_id), update)
+    update = told_by_task(run_of(request) if own else None, state, meta, results=options.results)
+    say = saying().note if update.changes["state"] == "running" else saying().say
+    say(progress_id(task_id), update)
 
 
 # -- all of it ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from django.utils.timezone import localtime
 
 from ..errors import InvalidMessage
-from ..progress.record import Number, Update, short, shown_result, steps
+from ..progress.record import Number, Run, Update, short, shown_result, steps
 from ..telling import told
 
 TEXTS = ("text", "description", "status", "message")  # by which a meta may say what is going on
@@ -21,19 +21,24 @@ LIMIT = "it ran into its time limit"
 EXPIRED = "it expired before it began"
 
 
-def running(attempt: int, *, anew: bool) -> Update:
+def run_of(request: Any) -> Run:
+    """Which run of a task it is: the message of a retry is sent before the run that asked for it has had its say."""
+    return Run(1, (request.retries or 0) + 1)
+
+
+def running(run: Run, *, anew: bool) -> Update:
     """It runs. `anew`: not for the first time, so how far it had come counts no more."""
     far: dict[str, Any] = {"current": None, "text": ""} if anew else {}
-    return Update({"state": "running", "attempt": attempt, **far}, again=True)
+    return Update({"state": "running", "attempt": run.attempt, "run": run, **far}, again=True)
 
 
-def succeeded(result: object) -> Update:
+def succeeded(result: object, run: Run | None = None) -> Update:
     """It is done; a result that JSON cannot hold, or that is too long, is left out."""
     try:
         result = shown_result(result)
     except InvalidMessage:
         result = None
-    return Update({"state": "succeeded", "result": result, "error": ""}, again=True)
+    return Update({"state": "succeeded", "result": result, "error": ""}, run, again=True)
 
 
 def failed(error: object) -> Update:
@@ -48,12 +53,12 @@ def cancelled(text: str = "") -> Update:
     return Update({"state": "cancelled", **({"text": text} if text else {})})
 
 
-def retrying(attempt: int, reason: Any, now: datetime) -> Update:
-    """It failed, and will run again as this attempt; `reason` is Celery's `Retry`."""
+def retrying(run: Run, reason: Any, now: datetime) -> Update:
+    """This run failed, and there will be another; `reason` is Celery's `Retry`."""
     at, error = _at(getattr(reason, "when", None), now), getattr(reason, "exc", None)
     text = f"tried again at {localtime(at):%Y-%m-%d %H:%M:%S %Z}"
     cause = f" after {told(error)}" if error is not None else ""
-    return Update({"state": "running", "attempt": attempt, "text": short(text + cause)})
+    return Update({"state": "running", "attempt": run.attempt + 1, "text": short(text + cause)}, run)
 
 
 def _at(when: object, now: datetime) -> datetime:
@@ -62,16 +67,16 @@ def _at(when: object, now: datetime) -> datetime:
     return now + timedelta(seconds=float(when) if isinstance(when, numbers.Real) else 0.0)
 
 
-def told_by_task(state: str | None, meta: object, *, results: bool) -> Update:
-    """What a task says by ``update_state``; of its meta, what cannot be shown is left out."""
+def told_by_task(run: Run | None, state: str | None, meta: object, *, results: bool) -> Update:
+    """What a run of a task, or anybody, says by ``update_state``; of its meta, what cannot be shown is left out."""
     match state:
         case states.SUCCESS:
-            return succeeded(meta if results else None)
+            return succeeded(meta if results else None, run)
         case states.FAILURE:
             return failed(_words(meta) or "it says so" if isinstance(meta, Mapping) else meta or "it says so")
         case states.REVOKED:
             return cancelled()
-    return Update({"state": "running", **(_far(meta) if isinstance(meta, Mapping) else {})})
+    return Update({"state": "running", **(_far(meta) if isinstance(meta, Mapping) else {})}, run)
 
 
 def _far(meta: Mapping[Any, Any]) -> dict[str, Any]:

@@ -43,6 +43,8 @@ DEAD_LOOKS = (
 )
 DEAD = "its next step is not there any more: it became a dead letter, or was purged"
 
+HEARING = "progress of others"  # as the log calls it
+
 Frame = Mapping[str, Any]
 Tell = Callable[[Frame | None], None]
 
@@ -62,12 +64,13 @@ class Watches:
         self.board = board
         self._told: dict[str, set[Tell]] = defaultdict(set)
         self._joined: dict[str, float] = {}  # whose groups this process is in, and since when
+        self._following: dict[str, asyncio.Task[None]] = {}
         self._beaten: dict[str, float] = {}  # when it was last said that somebody watches
         self._checked: dict[str, Seen] = {}  # and when its step was last sought
         self._tended: set[str] = set()
         self._failures = Failures("progress")
         self._looking: asyncio.Task[None] | None = None
-        self._hearing = Hearing(board.alias, "progress", self._heard, self._joined.clear)
+        self._hearing = Hearing(board.alias, HEARING, self._heard, self._joined.clear)
         board.watched = self._written
 
     def add(self, id: str, tell: Tell) -> None:
@@ -96,7 +99,7 @@ class Watches:
 
     async def _look_once(self, id: str) -> None:
         """First listen, then look: what changes in between is not missed."""
-        await self._join(id)
+        await self._follow(id)
         try:
             await self._look(id)
         except Exception as error:  # noqa: BLE001  it is looked at again with all the others
@@ -107,7 +110,7 @@ class Watches:
         if not self._told[id]:
             for kept in (self._told, self._beaten, self._checked):
                 kept.pop(id, None)
-            self.board.keep(self._leave(id))
+            self._follow(id)
 
     def _tell(self, id: str, frame: Frame | None) -> None:
         for tell in tuple(self._told.get(id, ())):
@@ -123,27 +126,33 @@ class Watches:
         frame = message["frame"]
         self._tell(frame["id"], frame)
 
-    def _has_joined(self, id: str) -> bool:
-        return self.board.in_memory or monotonic() - self._joined.get(id, -JOINED_SECONDS) < JOINED_SECONDS
+    def _follow(self, id: str) -> asyncio.Task[None]:
+        """Be in the group of what is watched, and of nothing else: one step at a time."""
+        following = self._following.get(id)
+        if following is None:
+            following = self._following[id] = asyncio.create_task(self._join_or_leave(id), name="delayserver progress")
+        return following
 
-    async def _join(self, id: str) -> None:
-        if self._has_joined(id):
-            return
-        self._joined[id] = monotonic()
+    async def _join_or_leave(self, id: str) -> None:
         try:
-            async with asyncio.timeout(JOIN_SECONDS):
-                channel = await self._hearing.channel()
-                await self._hearing.layer.group_add(group_of(id), channel)
+            while not self._has_followed(id):
+                async with asyncio.timeout(JOIN_SECONDS):
+                    channel = await self._hearing.channel()
+                    if id in self._told:
+                        await self._hearing.layer.group_add(group_of(id), channel)
+                        self._joined[id] = monotonic()
+                    else:
+                        del self._joined[id]
+                        await self._hearing.layer.group_discard(group_of(id), channel)
         except Exception as error:  # noqa: BLE001  a layer may raise anything; the store is looked at all the same
-            self._joined.pop(id, None)
             emit(PROGRESS_UNHEARD, error=error)
+        finally:
+            del self._following[id]
 
-    async def _leave(self, id: str) -> None:
-        if self._joined.pop(id, None) is not None:
-            with contextlib.suppress(Exception):  # the layer may be away; what comes all the same is nobody's
-                await self._hearing.layer.group_discard(group_of(id), await self._hearing.channel())
-            if id in self._told:  # somebody came meanwhile
-                await self._join(id)
+    def _has_followed(self, id: str) -> bool:
+        if id not in self._told or self.board.in_memory:
+            return id not in self._joined
+        return monotonic() - self._joined.get(id, -JOINED_SECONDS) < JOINED_SECONDS
 
     async def _look_on(self) -> None:
         """For as long as anybody watches."""
@@ -160,8 +169,8 @@ class Watches:
     async def _look(self, id: str) -> None:
         record = await self.board.look(id)
         self._tell(id, None if record is None else record.frame())
-        if id in self._told and not self._has_joined(id):
-            self.board.keep(self._join(id))
+        if not self._has_followed(id):
+            self._follow(id)
         if record is not None:
             self._look_after(record)
 

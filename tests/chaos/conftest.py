@@ -15,7 +15,7 @@ from pytest_django import DjangoDbBlocker
 from ..process.conftest import Site
 from ..process.working.workshop import Workshop
 from ..support.databases import empty_database
-from ..support.process import Process
+from ..support.process import Process, Processes
 from ..support.redis_keys import leaked_keys
 from ..support.servers import RedisServer
 from .ledger import FULL, ROOMY, SEED, figures
@@ -60,12 +60,13 @@ def workshop(redis_site: Site, tmp_path: Path) -> Iterator[Workshop]:
 def postgres_site(
     layer_redis: RedisServer,
     postgres_database: str,
-    start_process: Callable[..., Process],
+    start_process: Processes,
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[Site]:
     """The store is PostgreSQL, the layer a Redis."""
     with django_db_blocker.unblock():
         yield Site("database", layer_redis.url, start_process, database=postgres_database, config=dict(ROOMY))
+        start_process.end()
         empty_database(postgres_database)
         connections[postgres_database].close()
 

@@ -41,10 +41,12 @@ class StandIn:
         self.frames: dict[str, dict[str, Any]] = {}
         self.codes: dict[str, int] = {}  # token -> the close code that its sockets get instead of a frame
         self.refusing = False
+        self.refused = 0
         self.broken = False  # the twin answers 500
         self.policy = STRICT
         self.opened: Counter[str] = Counter()
         self.sockets: dict[str, set[ServerConnection]] = {}
+        self.served: Counter[str] = Counter()  # pages, by their path
         self.asked: list[tuple[str, int]] = []  # of the twin: token, and status of the answer
         self._server: Server | None = None
 
@@ -120,6 +122,7 @@ class StandIn:
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         path = request.path.partition("?")[0]
         if path.startswith("/ws/"):
+            self.refused += self.refusing
             return self._response(HTTPStatus.SERVICE_UNAVAILABLE) if self.refusing else None
         if path.startswith("/progress/"):
             return self._twin(path.split("/")[-2], request.headers.get("If-None-Match"))
@@ -129,6 +132,7 @@ class StandIn:
                 HTTPStatus.OK, self.files.get(name, STATIC / name).read_bytes(), str(guess_type(name)[0])
             )
         if path in self.pages:
+            self.served[path] += 1
             return self._response(HTTPStatus.OK, self.pages[path].encode(), "text/html; charset=utf-8")
         return self._response(HTTPStatus.NOT_FOUND)
 

@@ -20,11 +20,11 @@ async def versions(page: Page, token: str = "one") -> list[int]:
     return [version for name, id, version, _ in await heard(page) if name == "progress" and id == token]
 
 
-async def passing(page: Page, fact: Callable[[], Any], what: str) -> None:
-    """The clock of the page runs until `fact`, in steps that leave the network time to answer."""
+async def passing(page: Page, fact: Callable[[], Any], what: str, step: int = 500) -> None:
+    """The clock of the page runs until `fact`, in steps of so many ms, which leave the network time to answer."""
 
     async def look() -> bool:
-        await page.clock.run_for(500)
+        await page.clock.run_for(step)
         seen = fact()
         return bool(await seen if inspect.isawaitable(seen) else seen)
 
@@ -32,7 +32,7 @@ async def passing(page: Page, fact: Callable[[], Any], what: str) -> None:
 
 
 async def given_up(page: Page) -> None:
-    await passing(page, page.locator("[connection=given-up]").count, "it to give up")
+    await passing(page, page.locator("[connection=given-up]").count, "it to give up", 5000)
 
 
 async def test_it_goes_on_when_the_server_died_and_is_back(show: Show, standin: StandIn) -> None:
@@ -85,6 +85,8 @@ async def test_where_sockets_are_refused_the_twin_is_asked(show: Show, standin: 
     await passing(page, lambda: ("one", 304) in standin.asked, "an answer without a body")
     await standin.send("one", current=2)
     await passing(page, page.get_by_text("2 of 4").count, "the second frame")
+    await passing(page, lambda: len(standin.asked) > 10, "more questions")
+    assert standin.refused < 10, "meanwhile sockets are tried only now and then"
     standin.refusing = False
     await passing(page, page.locator("[connection=live]").count, "a socket")
     asked = len(standin.asked)
@@ -244,6 +246,7 @@ async def test_where_neither_way_works_it_gives_up_and_the_button_asks_both(show
     standin.broken = True
     page = await show(element(), clock=True)
     await given_up(page)
+    await page.clock.run_for(10_000)  # from now on it is asked only once a minute
     asked = len(standin.asked)
     assert asked > 0
     standin.broken = False

@@ -121,13 +121,21 @@ async def test_nothing_moves_for_those_who_want_no_motion(show: Show, standin: S
     assert "CSSAnimation" in await part(page, "bar").evaluate(ANIMATED)
 
 
+SYSTEM_COLOUR = """(name) => {
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.setProperty("forced-color-adjust", "none");
+  probe.style.color = name;
+  return getComputedStyle(probe).color;
+}"""
+
+
 async def test_high_contrast_keeps_the_bar_apart_from_the_track(show: Show, standin: StandIn, tmp_path: Path) -> None:
     page = await all_states(show, standin, tmp_path, forced_colors="active")
-    colour = "(part) => getComputedStyle(part).backgroundColor"
-    track, bar = [await part(page, name, "running").evaluate(colour) for name in ("track", "bar")]
-    assert track != bar
-    edge = await part(page, "track", "running").evaluate("(part) => getComputedStyle(part).borderTopColor")
-    assert edge != track
+    system = {name: await page.evaluate(SYSTEM_COLOUR, name) for name in ("Canvas", "CanvasText", "Highlight")}
+    track, bar = [part(page, name, "running") for name in ("track", "bar")]
+    await expect(track).to_have_css("background-color", system["Canvas"])
+    await expect(track).to_have_css("border-top-color", system["CanvasText"])
+    await expect(bar).to_have_css("background-color", system["Highlight"])
     await screenshot(page, tmp_path, "forced-colors")
 
 

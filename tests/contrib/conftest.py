@@ -35,13 +35,19 @@ def broker(redis_server: RedisServer) -> Iterator[str]:
     """A Redis for all tests of a module; afterwards every key of progress has a TTL."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
+        _forget_connections()
         serve_from(redis_server.url)
         yield redis_server.url
         leaked = leaked_keys(client)
-        cast(Any, pools).reset()
-        app._after_fork()  # which makes it forget its connections
+        _forget_connections()
         client.flushall()
     assert not leaked, f"keys without a TTL: {leaked}"
+
+
+def _forget_connections() -> None:
+    """Which Celery keeps, wherever the broker is now."""
+    cast(Any, pools).reset()
+    app._after_fork()
 
 
 @pytest.fixture

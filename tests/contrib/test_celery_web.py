@@ -7,12 +7,14 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery, Task, signals
+from celery.exceptions import Retry
 from celery.result import GroupResult
 from django.contrib.auth.models import User
 from hypothesis import given
@@ -21,13 +23,14 @@ from pytest_django import Settings
 
 from delayserver.contrib import celery_saying
 from delayserver.contrib.celery import aprogress_of, current_progress, progress_id, progress_of, show_progress
-from delayserver.contrib.celery_saying import Saying
+from delayserver.contrib.celery_saying import Saying, saying
 from delayserver.contrib.celery_signals import RECEIVERS
-from delayserver.contrib.celery_states import told_by_task
+from delayserver.contrib.celery_states import retrying, running, told_by_task
 from delayserver.errors import ConfigurationError, InvalidMessage, StoreUnavailable
 from delayserver.progress import Progress
 from delayserver.progress.board import Board, get_board
 from delayserver.progress.handle import is_id
+from delayserver.progress.record import Run
 from delayserver.progress.tokens import Token
 from delayserver.stores.entries import Change
 from delayserver.stores.memory import MemoryStore
@@ -79,10 +82,11 @@ def test_an_eager_retry_is_the_same_work(eager: Settings, monkeypatch: pytest.Mo
 
 
 def test_once_or_twice_is_the_same(eager: Settings) -> None:
-    before = [len(_signal(receiver).receivers) for receiver in RECEIVERS]
+    before, method = [len(_signal(receiver).receivers) for receiver in RECEIVERS], vars(Task)["update_state"]
     show_progress(shown.app)
     show_progress(shown.app)
     assert [len(_signal(receiver).receivers) for receiver in RECEIVERS] == before
+    assert vars(Task)["update_state"] is method
     told: list[Any] = []
     task = SimpleNamespace(app=None, name="none", request=SimpleNamespace(id="7"), backend=SimpleNamespace())
     task.backend.store_result = lambda *args, **named: told.append((args, named))
@@ -180,11 +184,25 @@ META = st.dictionaries(
 
 @given(st.sampled_from([None, "PROGRESS", "STARTED", "SUCCESS", "FAILURE", "REVOKED"]), st.one_of(META, st.integers()))
 def test_whatever_a_task_tells_can_be_shown(state: str | None, meta: object) -> None:
-    changes = told_by_task(state, meta, results=True).changes
+    changes = told_by_task(None, state, meta, results=True).changes
     for name in ("current", "total"):
         assert changes.get(name) is None or 0 <= changes[name] <= 2**53
     assert isinstance(changes.get("text", ""), str)
     assert changes["state"] in ("running", "succeeded", "failed", "cancelled")
+
+
+def test_a_run_has_no_say_once_the_next_has_begun(eager: Settings) -> None:
+    """The message of a retry is sent first, so another process may be quicker than the word of it."""
+    id = "celery-overtaken"
+    saying().say(id, running(Run(1, 2), anew=True))
+    saying().say(id, retrying(Run(1, 1), Retry(when=60), datetime(2026, 1, 1, tzinfo=UTC)))
+    saying().note(id, told_by_task(Run(1, 1), "PROGRESS", {"current": 1, "text": "old"}, results=True))
+    p = progress_of("overtaken")
+    p.refresh()
+    assert (p.state, p.attempt, p.current, p.text) == ("running", 2, None, "")
+    saying().note(id, told_by_task(Run(1, 2), "PROGRESS", {"current": 1, "text": "new"}, results=True))
+    p.refresh()
+    assert (p.attempt, p.current, p.text) == (2, 1, "new")
 
 
 # -- the store is away -------------------------------------------------------------------------------------------
@@ -217,17 +235,18 @@ def test_tasks_are_sent_while_the_store_is_away(
 def test_what_a_task_has_come_to_is_stored_when_the_store_is_back(
     eager: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failures = iter([True] * 3)
+    monkeypatch.setattr(celery_saying, "WAIT_SECONDS", 0.0)
+    is_away = True
 
     async def change_entries(self: MemoryStore, changes: Sequence[Change]) -> list[int]:
-        if next(failures, False):
+        if is_away:
             raise StoreUnavailable("away")
         return await changed(self, changes)
 
     changed = MemoryStore.change_entries
     monkeypatch.setattr(MemoryStore, "change_entries", change_entries)
     result = shown.counts.delay(7)
-    monkeypatch.undo()
+    is_away = False
     p = until(progress_of(result), lambda p: p.is_over, "its end")
     assert (p.state, p.result) == ("succeeded", 7)
 
@@ -236,7 +255,7 @@ def test_only_so_many_wait_for_the_store(eager: Settings, monkeypatch: pytest.Mo
     monkeypatch.setattr(celery_saying, "MAX_BEHIND", 2)
     monkeypatch.setattr(celery_saying, "WAIT_SECONDS", 0.0)
     board: Board = get_board()
-    saying = Saying(board)
+    own = Saying(board)
 
     async def never(_: object) -> None:
         await never_set.wait()
@@ -244,10 +263,10 @@ def test_only_so_many_wait_for_the_store(eager: Settings, monkeypatch: pytest.Mo
     never_set = asyncio.Event()
     monkeypatch.setattr(board, "put", never)
     with pytest.raises(StoreUnavailable, match="the store did not answer"):
-        saying.sent("a")
-    saying.sent("b")  # which waits no more
+        own.sent("a")
+    own.sent("b")  # which waits no more
     with pytest.raises(StoreUnavailable, match="2 tasks wait for the store already"):
-        saying.sent("c")
+        own.sent("c")
 
 
 # -- imported ----------------------------------------------------------------------------------------------------

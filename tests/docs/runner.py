@@ -47,35 +47,22 @@ from tests.support.process import Process
 from tests.support.wait import wait_for
 
 from .blocks import ROOT, Block
+from .projects import BASE_ASGI, BASE_SETTINGS, ENVIRONMENT, Projects, copy_project
 
 SECONDS = 30  # the longest that any one fact is waited for
 PAGE_REDIS, PAGE_WEB = "127.0.0.1:6379", "127.0.0.1:8000"
-BASE_SETTINGS = """
-INSTALLED_APPS += ["delayserver"]
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-ASGI_APPLICATION = "mysite.asgi.application"
-"""
-BASE_ASGI = """
-from django.core.asgi import get_asgi_application
-from delayserver.embedded import embedded
-application = embedded(get_asgi_application())
-"""
 
 
 class PageRun:
     """One page in one folder. `redis` and `web` are the host:port that stand for the page's own."""
 
-    def __init__(self, folder: Path, redis: str, web: str) -> None:
+    def __init__(self, folder: Path, redis: str, web: str, projects: Projects) -> None:
         self.folder = folder
+        self._projects = projects
         self.servers: list[Process] = []
         self.output = ""
         self.units: set[str] = set()
         self._ports = {PAGE_REDIS: redis, PAGE_WEB: web, "--port 8000": f"--port {web.partition(':')[2]}"}
-        self._environment = {
-            "DJANGO_SETTINGS_MODULE": "mysite.settings",
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-        }
 
     def follow(self, blocks: Sequence[Block]) -> None:
         """All blocks of a page, in order; the Python ones, which a reader would type in a shell, at the end."""
@@ -89,10 +76,7 @@ class PageRun:
 
     def make_project(self) -> None:
         """What a page without a ``startproject`` of its own takes for granted."""
-        self._finish(["django-admin", "startproject", "mysite", "."])
-        self._write("mysite/settings.py", BASE_SETTINGS, "a")
-        self._write("mysite/asgi.py", BASE_ASGI, "w")
-        self._finish(["python", "manage.py", "migrate"])
+        copy_project(self._projects.migrated, self.folder)
 
     def stop(self) -> None:
         while self.servers:
@@ -135,13 +119,12 @@ class PageRun:
     def settings(self, block: Block) -> None:
         """Check the block in a project of its own, so that blocks of one page may contradict each other."""
         with tempfile.TemporaryDirectory() as folder:
-            other = PageRun(Path(folder), self._ports[PAGE_REDIS], self._ports[PAGE_WEB])
-            other._finish(["django-admin", "startproject", "mysite", "."])
+            other = PageRun(Path(folder), self._ports[PAGE_REDIS], self._ports[PAGE_WEB], self._projects)
+            copy_project(self._projects.started, other.folder)
             base = "" if "INSTALLED_APPS" in block.text else BASE_SETTINGS
             other._write("mysite/settings.py", f"{base}import os\n{block.text}", "a")
             other._write("mysite/asgi.py", BASE_ASGI, "w")
-            other._finish(["python", "manage.py", "check", "--fail-level", "WARNING"])
-            other._finish(["python", "-c", FAULTS])
+            other._finish(["python", "-c", CHECK])
 
     def json(self, block: Block) -> None:
         json.loads(block.text)
@@ -206,7 +189,7 @@ class PageRun:
         self.output = self._finish(arguments)
 
     def background(self, arguments: Sequence[str], block: Block) -> None:
-        server = Process(arguments, env=self._environment, cwd=self.folder)
+        server = Process(arguments, env=ENVIRONMENT, cwd=self.folder)
         self.servers.append(server)
         server.wait_for_line(READY, SECONDS)
 
@@ -273,7 +256,7 @@ class PageRun:
         done = subprocess.run(
             arguments,
             cwd=self.folder,
-            env=os.environ | self._environment,
+            env={**os.environ, **ENVIRONMENT},
             input=stdin,
             capture_output=True,
             text=True,
@@ -328,8 +311,9 @@ PARSE = (
     " options = load_command_class('delayserver', sys.argv[1]).create_parser('', '').parse_args(sys.argv[2:]);"
     " print(getattr(options, 'grace', ''))"
 )
-FAULTS = (
-    "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'mysite.settings';"
+CHECK = (
+    "from django.core.management import execute_from_command_line;"
+    " execute_from_command_line(['manage.py', 'check', '--fail-level', 'WARNING']);"
     " from delayserver.conf import settings_faults; assert settings_faults() == [], settings_faults()"
 )
 ACTS: dict[str, Callable[[PageRun, Block], None]] = {

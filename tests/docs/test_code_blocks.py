@@ -11,17 +11,23 @@ import pytest
 from tests.support.servers import HOST, free_port
 
 from .blocks import PAGES, ROOT, blocks_of
+from .projects import Projects, make_projects
 from .runner import PAGE_REDIS, PageRun
 
 STARTS_ITS_OWN = "django-admin startproject"
 
 
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Projects:
+    return make_projects(tmp_path_factory.mktemp("projects"))
+
+
 @pytest.fixture
-def run(request: pytest.FixtureRequest, page: Path, tmp_path: Path) -> Iterator[PageRun]:
+def run(request: pytest.FixtureRequest, page: Path, tmp_path: Path, projects: Projects) -> Iterator[PageRun]:
     redis = PAGE_REDIS
     if PAGE_REDIS in page.read_text():
         redis = urlsplit(request.getfixturevalue("redis_url")).netloc
-    run = PageRun(tmp_path, redis, f"{HOST}:{free_port()}")
+    run = PageRun(tmp_path, redis, f"{HOST}:{free_port()}", projects)
     yield run
     run.stop()
 

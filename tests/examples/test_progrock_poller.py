@@ -40,7 +40,9 @@ async def test_the_page_shows_two_pollers(demo: Example, browser: Browser, tmp_p
     await expect(page.locator("task-progress[state=succeeded]")).to_have_count(2, timeout=LIMIT * 1000)
     for id in {frame["id"] for frame in frames}:
         ours = [frame for frame in frames if frame["id"] == id]
-        assert [frame["current"] for frame in ours if frame["state"] == "running"] == CURRENTS[:-1]
+        currents = [frame["current"] for frame in ours if frame["state"] == "running"]
+        assert currents == CURRENTS[-1 - len(currents) : -1], "none is left out, once it is watched"
+        assert len(currents) > len(CURRENTS) / 2
         assert (ours[-1]["state"], ours[-1]["current"]) == ("succeeded", 100)
     assert troubles == []
 

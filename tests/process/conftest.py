@@ -22,7 +22,7 @@ from delayserver.stores.database import DatabaseStore
 from delayserver.stores.redis import RedisStore
 
 from ..support.databases import empty_database
-from ..support.process import Process
+from ..support.process import Process, Processes
 
 READY = r"^delay server ready: store (\S.*), layer default, listening on asgi\.delay$"
 
@@ -86,7 +86,7 @@ STORES = ("redis", "postgres", "sqlite")
 def site(
     request: pytest.FixtureRequest,
     redis_url: str,
-    start_process: Callable[..., Process],
+    start_process: Processes,
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[Site]:
     """A project on Redis alone; ``@on_every_store`` runs the test on the database store too."""
@@ -97,6 +97,7 @@ def site(
     alias: str = request.getfixturevalue(f"{name}_database")
     with django_db_blocker.unblock():
         yield Site("database", redis_url, start_process, database=alias)
+        start_process.end()
         connections[alias].close()  # the test may have ended it
         empty_database(alias)
         connections[alias].close()

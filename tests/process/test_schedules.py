@@ -25,7 +25,7 @@ from delayserver.stores.base import Named
 from delayserver.stores.moves import Move, Step
 
 from ..chaos.ledger import figures, percentile, sized, wait_until
-from ..support.process import Process
+from ..support.process import Process, Processes
 from ..support.servers import RedisServer
 from ..support.wait import wait_for
 from .conftest import READY
@@ -61,24 +61,26 @@ print("this clock is {seconds} s off", flush=True)
 
 @pytest.fixture
 def site(
-    redis_url: str, sqlite_database: str, start_process: Callable[..., Process], django_db_blocker: DjangoDbBlocker
+    redis_url: str, sqlite_database: str, start_process: Processes, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Planned]:
     """Messages in Redis, rows in SQLite."""
     with django_db_blocker.unblock(), emptied(planned("redis", redis_url, start_process, sqlite_database)) as site:
         yield site
+        start_process.end()
 
 
 @pytest.fixture
 def on_database(
     request: pytest.FixtureRequest,
     redis_url: str,
-    start_process: Callable[..., Process],
+    start_process: Processes,
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[Planned]:
     """Messages and rows in one database, the layer on Redis."""
     alias: str = request.getfixturevalue(f"{request.param}_database")
     with django_db_blocker.unblock(), emptied(planned("database", redis_url, start_process, alias)) as site:
         yield site
+        start_process.end()
 
 
 def lines(server: Process, words: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from pytest_django import DjangoDbBlocker
 from delayserver.models import Schedule
 
 from ..chaos.ledger import Scene, Sender, figures, percentile, wait_until
-from ..support.process import Process
+from ..support.process import Process, Processes
 from ..support.wait import wait_for
 from .conftest import cpu_seconds
 from .scheduling.scene import MESSAGE, Planned, emptied, now_ms, planned
@@ -27,13 +27,14 @@ LATE_MS = 3_000  # of other messages, meanwhile, on a machine as busy as can be;
 
 @pytest.fixture
 def site(
-    redis_url: str, sqlite_database: str, start_process: Callable[..., Process], django_db_blocker: DjangoDbBlocker
+    redis_url: str, sqlite_database: str, start_process: Processes, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Planned]:
     with (
         django_db_blocker.unblock(),
         emptied(planned("redis", redis_url, start_process, sqlite_database)) as site,
     ):
         yield site
+        start_process.end()
 
 
 def at(instant: int) -> str:

@@ -348,26 +348,14 @@ async def test_who_leaves_in_the_middle_of_a_frame_leaves_nothing(board: Board) 
     await nothing_is_left(board, p.id)
 
 
-@pytest.mark.parametrize("how", ["cancelled", "the layer is away"])
-async def test_who_is_cut_off_leaves_no_watch(board: Board, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_is_cut_off_leaves_no_watch(board: Board) -> None:
     p = await Progress.acreate()
-    layer, away = get_channel_layer(), asyncio.Event()
-
-    async def receive(channel: str) -> None:
-        await away.wait()
-        raise ConnectionError("the layer is away")
-
-    monkeypatch.setattr(layer, "receive", receive)
     browser = await Browser(p.token).open()
     await browser.next()
     assert watching._of_this_process()._told
-    if how == "cancelled":
-        browser.socket.future.cancel()
-    else:
-        away.set()
+    browser.socket.future.cancel()
     await asyncio.gather(browser.socket.future, return_exceptions=True)
-    await await_for(lambda: not watching._of_this_process()._told, PATIENCE, "nobody to be watching")
-    await layer.group_discard(group_of(p.id), "unknown")
+    await nothing_is_left(board, p.id)
 
 
 async def test_what_is_purged_while_it_is_watched_is_not_there_any_more(board: Board) -> None:

@@ -20,7 +20,7 @@ from pytest_django import DjangoDbBlocker
 from delayserver.models import DeadMessage, DelayedMessage
 
 from ..process.conftest import Site
-from ..support.process import Process
+from ..support.process import Process, Processes
 from ..support.servers import free_port
 from ..support.wait import wait_for
 
@@ -129,7 +129,7 @@ def project(
     request: pytest.FixtureRequest,
     redis_url: str,
     shop_database: str,
-    start_process: Callable[..., Process],
+    start_process: Processes,
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[Project]:
     """The shop on each store."""
@@ -137,6 +137,7 @@ def project(
     name = "redis" if request.param == "redis" else "database"
     with django_db_blocker.unblock():
         yield Project(name, redis_url, start, database=shop_database, config=dict(ROOMY))
+        start_process.end()
         _empty(shop_database)
 
 

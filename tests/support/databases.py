@@ -8,7 +8,7 @@ from typing import Any
 from asgiref.sync import SyncToAsync
 from django.apps import apps
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 
 
 def add_database(alias: str, settings: Mapping[str, Any]) -> None:
@@ -27,8 +27,9 @@ def remove_database(alias: str) -> None:
 
 def empty_database(alias: str) -> None:
     """Delete every row of delayserver."""
-    for model in apps.get_app_config("delayserver").get_models():
-        model._base_manager.using(alias).all().delete()
+    with transaction.atomic(using=alias):
+        for model in apps.get_app_config("delayserver").get_models():
+            model._base_manager.using(alias).all().delete()
 
 
 def close_connections_of_async_tests() -> None:

@@ -9,10 +9,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from .wait import wait_for
 
@@ -139,3 +140,19 @@ class Process:
         code = self.returncode
         state = "is running" if code is None else f"ended with {code}"
         return f"$ {shlex.join(self.args)}\n{self.output}\n({state})"
+
+
+class Processes:
+    """Starts processes. `end` ends all that it started, the last one first, and prints what they printed."""
+
+    def __init__(self) -> None:
+        self._ending = ExitStack()
+
+    def __call__(self, *args: Any, **options: Any) -> Process:
+        process = Process(*args, **options)
+        self._ending.callback(print, process)
+        self._ending.callback(process.end)
+        return process
+
+    def end(self) -> None:
+        self._ending.close()

@@ -216,10 +216,11 @@ STYLE.replaceSync(`
     background: repeating-linear-gradient(90deg, var(--_color) 0 1em, var(--_track) 1em 2em) 0 0 / 2em 100%;
     inline-size: 100%;
   }
-  :host([connection="lost"]) [part="bar"], :host([connection="given-up"]) [part="bar"] { animation-play-state: paused; }
+  :host([connection="lost"]) [part="bar"],
+  :host([connection="given-up"]) [part="bar"] { animation-play-state: paused; }
   [part="error"] { color: var(--_error); font-weight: 600; }
   [part="again"] { font: inherit; margin-block-start: 0.25em; min-block-size: 24px; }
-  [part="milestones"] { block-size: 1px; inline-size: 1px; clip-path: inset(50%); overflow: hidden; position: absolute; }
+  [part="milestones"] { height: 1px; width: 1px; clip-path: inset(50%); overflow: hidden; position: absolute; }
   @keyframes pass { to { background-position: 2em 0; } }
   @media (prefers-reduced-motion: reduce) { [part="bar"] { animation: none !important; transition: none; } }
   @media (forced-colors: active) {

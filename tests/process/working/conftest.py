@@ -10,7 +10,7 @@ from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from ...support.databases import empty_database
-from ...support.process import Process
+from ...support.process import Process, Processes
 from ..conftest import Site
 from .workshop import Workshop
 
@@ -28,7 +28,7 @@ def workshop(redis_url: str, start_process: Callable[..., Process], tmp_path: Pa
 def postgres_workshop(
     redis_url: str,
     postgres_database: str,
-    start_process: Callable[..., Process],
+    start_process: Processes,
     tmp_path: Path,
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[Workshop]:
@@ -38,5 +38,6 @@ def postgres_workshop(
         workshop = Workshop(site, tmp_path)
         yield workshop
         workshop.client.close()
+        start_process.end()
         empty_database(postgres_database)
         connections[postgres_database].close()

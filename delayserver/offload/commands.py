@@ -22,18 +22,32 @@ async def run_command(command: Command, settings: OffloadSettings) -> Content:
 
     Whatever ends this, cancellation too, the whole group has ended then.
     """
-    transport, running = await _start(command, settings)
+    transport, running = await _started(command, settings)
     try:
         _give(transport, command.input)
         await running.ended
     finally:
-        _kill_group(transport.get_pid())
-        transport.close()
-        await asyncio.wait([running.gone], timeout=END_SECONDS)
+        await _end(transport, running)
     if running.too_much:
         raise OffloadFailed(f"{command.name} wrote more than {name_of('MAX_REPLY_BYTES')}, and was killed")
     stdout, stderr = (bytes(running.written[number]) for number in (STDOUT, STDERR))
     return {"returncode": transport.get_returncode(), "stdout": stdout, "stderr": stderr}
+
+
+async def _started(command: Command, settings: OffloadSettings) -> tuple[asyncio.SubprocessTransport, _Running]:
+    """A start is not cut off half-way: of what it had begun, only the first process would end."""
+    starting = asyncio.create_task(_start(command, settings))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _end(*await starting)
+        raise
+
+
+async def _end(transport: asyncio.SubprocessTransport, running: _Running) -> None:
+    _kill_group(transport.get_pid())
+    transport.close()
+    await asyncio.wait([running.gone], timeout=END_SECONDS)
 
 
 async def _start(command: Command, settings: OffloadSettings) -> tuple[asyncio.SubprocessTransport, _Running]:

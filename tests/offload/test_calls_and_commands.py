@@ -145,6 +145,20 @@ async def test_one_that_is_given_up_ends_with_all_that_it_started(allowed: Offlo
         await await_for(functools.partial(_has_ended, pid), 10, f"the end of {pid}")
 
 
+async def test_one_that_is_given_up_while_it_starts_ends_too(allowed: OffloadSettings, tmp_path: Path) -> None:
+    """Wherever in its start that is."""
+    told = tmp_path / "pids"
+    for turns in range(12):
+        running = asyncio.create_task(run(allowed, "sh", f"sleep 1000 & echo $$ $! >> {told}; wait"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    for pid in map(int, told.read_text().split() if told.exists() else ()):
+        await await_for(functools.partial(_has_ended, pid), 10, f"the end of {pid}")
+
+
 async def test_what_it_leaves_behind_ends_with_it(allowed: OffloadSettings) -> None:
     ended = await run(allowed, "sh", "sleep 1000 >/dev/null 2>&1 & echo $!")
     pid = int(ended["stdout"])

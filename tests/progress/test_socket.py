@@ -37,6 +37,9 @@ from .conftest import tasks_of
 
 PATIENCE = 10.0
 
+# A board that is closed while it reads leaves what channels_redis keeps of that, as every process does.
+pytestmark = pytest.mark.redis_keys("asgispecific.*$inflight")
+
 
 @pytest.fixture(params=["memory", "redis"])
 def kind(request: pytest.FixtureRequest) -> str:

@@ -103,12 +103,16 @@ class Board(Background):
         """Milliseconds since the work was created; of a record that was read here."""
         return max(0, self._store(record.id).clock.now() - record.created)
 
-    def close(self) -> None:
-        """Write what was noted, and end the thread. Whoever still waits is told that it was not to be."""
+    def flush(self) -> list[Future[Record | None]]:
+        """Write what was noted, without a pause; each is done when one piece of work is written and shown."""
         with self._lock:
             slots = list(self._slots)
+        return [self.read(id) for id in slots]
+
+    def close(self) -> None:
+        """Write what was noted, and end the thread. Whoever still waits is told that it was not to be."""
         if self.is_open:
-            wait_for_all([self.read(id) for id in slots], LAST_SECONDS)
+            wait_for_all(self.flush(), LAST_SECONDS)
         super().close()
         for slot in self._slots.values():
             for _, future in slot.asked:
@@ -274,7 +278,7 @@ def _nobody(record: Record) -> None:
 
 
 _board = OneOfAProcess(Board)
-get_board = _board.get
+get_board, peek_board = _board.get, _board.peek
 
 
 def _close_at_the_end(board: OneOfAProcess[Board]) -> None:

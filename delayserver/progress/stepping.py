@@ -16,7 +16,7 @@ from .record import Record, Run, Update, changed, updated
 class Refused(Enum):
     """Why a run does not begin."""
 
-    COPY = "this very run has begun"
+    COPY = "this very run has begun, or a later one of its step: an ack of this one might end that one's message"
     OVER = "the work is over, or has come further"
 
 
@@ -37,7 +37,7 @@ class Beginning:
         if record.is_over and not revived:
             return None
         if not revived and record.run >= self.run:
-            self.refused = Refused.COPY if record.run == self.run else Refused.OVER
+            self.refused = Refused.COPY if record.run.step == self.run.step else Refused.OVER
             return None
         again = record.run.step == self.run.step and not revived
         failures = record.failures if again else 0

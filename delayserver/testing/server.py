@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from ..loops.intake import Intake
 from ..loops.pacing import Pacing
 from ..loops.tick import Tick
 from ..message import Claim
+from ..progress.board import peek_board
 from ..schedules import Timetable
 from ..stores import get_stores
 from .clock import FakeClock
@@ -114,14 +116,23 @@ class SteppedServer:
 
     async def _settle(self) -> None:
         """Until every consumer has had its say, and what it sent without a delay is handled, too."""
-        await self.handlers.done()
+        await self._done()
         self.take_in()
         number = 0
         while self._application is not None and await work(self._layer, self._application, self._say):
-            await self.handlers.done()
+            await self._done()
             self.take_in()
             number += 1
             self._check_end(number)
+
+    async def _done(self) -> None:
+        """Until every consumer has had its say, and what was noted of progress is shown."""
+        await self.handlers.done()
+        board = peek_board()
+        written = [asyncio.wrap_future(one) for one in board.flush()] if board is not None else []
+        if written:
+            await asyncio.gather(*written, return_exceptions=True)
+            await self.handlers.done()
 
     async def _say(self, handled: Handled) -> None:
         """What became of a handler -> the store."""

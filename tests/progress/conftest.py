@@ -15,6 +15,7 @@ from delayserver.progress.watching import HEARING
 
 from ..worker.conftest import KINDS
 from ..worker.conftest import placed as placed  # the settings of a layer and a store of `kind`
+from ..worker.conftest import site as site
 
 
 @pytest.fixture(params=KINDS)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import logging
-import operator
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -36,9 +34,7 @@ from ..support.wait import await_for
 from .conftest import tasks_of
 
 PATIENCE = 10.0
-
-# A board that is closed while it reads leaves what channels_redis keeps of that, as every process does.
-pytestmark = pytest.mark.redis_keys("asgispecific.*$inflight")
+pytestmark = pytest.mark.redis_keys("asgispecific.*$inflight")  # channels_redis leaves it where a receive is cut off
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -196,7 +192,8 @@ async def test_a_token_that_has_expired_or_is_anothers_is_refused(
             assert await browser.next() == p.frame()
     old = p.token
     settings.DELAYSERVER = {**settings.DELAYSERVER, "PROGRESS": {"TOKEN_AGE": timedelta(seconds=1)}}
-    monkeypatch.setattr("django.core.signing.time.time", functools.partial(operator.add, time.time(), 2))
+    later = time.time() + 2
+    monkeypatch.setattr("django.core.signing.time.time", lambda: later)
     async with browsing(old, user=7) as browser:
         assert (await browser.end(), browser.code) == ([], 4403)
 

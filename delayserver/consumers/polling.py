@@ -57,7 +57,7 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
         whether steps wait while nobody watches: from some 15 s after the last one has left until one comes back
     retry
         what becomes of a step that raises: so many attempts, so far apart, and then it has failed. A step that no
-        worker has handled for its ``ack_timeout`` is handed over again, however often
+        worker has handled for its ``ack_timeout`` is handed over again, up to 1 000 times
 
     A step is never run by two at once, and the next one never before it is over.
     """
@@ -131,14 +131,16 @@ class PollingConsumer(AckingMixin, AsyncConsumer):  # type: ignore[misc]  # Chan
     @classmethod
     def _step(cls, channel: str, job: object, id: str, step: int, **time: Any) -> Message:
         content = {"type": STEP, "progress": id, "step": step, "job": job}
-        # How often a step may fail is counted by its progress: that no worker is there is no failure.
+        # Its key says in which store it is, however often it is put. One key for all steps would let an old one, put
+        # by who was slow, keep the next from being put. How often a step may fail is counted by its progress: that no
+        # worker is there is no failure.
         retry = replace(cls.retry, max_attempts=MAX_ATTEMPTS)
-        return Message(channel=channel, content=content, key=f"poller:{id}", retry=retry, **time)
+        return Message(channel=channel, content=content, key=step_id(id, step), retry=retry, **time)
 
     @staticmethod
     def _named(first: Message, id: str) -> Message:
         """The first step of the work that was joined."""
-        return replace(first, content={**first.content, "progress": id}, key=f"poller:{id}")
+        return replace(first, content={**first.content, "progress": id}, key=step_id(id, 1))
 
     # -- a step --------------------------------------------------------------------------------------------------
 

@@ -117,10 +117,11 @@ class Update:
     again: bool = False
 
     def and_then(self, later: Update) -> Update:
-        """Both, as one; what another run said before is nobody's word now."""
-        if self.run != later.run:
+        """Both, as one; what another run said before is nobody's word now. What no run said counts with it."""
+        if self.run is not None and later.run is not None and self.run != later.run:
             return later
-        return Update(self.changes | later.changes, later.run, self.again or later.again)
+        run = self.run if later.run is None else later.run
+        return Update(self.changes | later.changes, run, self.again or later.again)
 
 
 def updated(record: Record, update: Update, now: int) -> Record | None:

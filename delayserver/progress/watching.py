@@ -24,7 +24,7 @@ from ..changing import areschedule
 from ..clock import monotonic
 from ..events import PROGRESS_UNHEARD, emit
 from ..hearing import Hearing
-from ..loops.base import Failures, insist
+from ..loops.base import Failures
 from ..stores import get_stores
 from ..stores.base import Named
 from ..stores.entries import Change
@@ -67,7 +67,8 @@ class Watches:
         self._following: dict[str, asyncio.Task[None]] = {}
         self._beaten: dict[str, float] = {}  # when it was last said that somebody watches
         self._checked: dict[str, Seen] = {}  # and when its step was last sought
-        self._tended: set[str] = set()
+        self._under_way: set[str] = set()  # what is looked at just now
+        self._tended: set[str] = set()  # and what is looked after
         self._failures = Failures("progress")
         self._looking: asyncio.Task[None] | None = None
         self._hearing = Hearing(board.alias, HEARING, self._heard, self._joined.clear)
@@ -95,15 +96,21 @@ class Watches:
         self._told[id].add(tell)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_on(), name="delayserver progress watching")
-        self.board.keep(self._look_once(id))
+        self.board.keep(self._listen_and_look(id))
+
+    async def _listen_and_look(self, id: str) -> None:
+        """In this order: what changes in between is not missed."""
+        await self._follow(id)
+        await self._look_once(id)
 
     async def _look_once(self, id: str) -> None:
-        """First listen, then look: what changes in between is not missed."""
-        await self._follow(id)
+        self._under_way.add(id)
         try:
             await self._look(id)
         except Exception as error:  # noqa: BLE001  it is looked at again with all the others
             self._failures.failed(error)
+        finally:
+            self._under_way.discard(id)
 
     def _remove(self, id: str, tell: Tell) -> None:
         self._told[id].discard(tell)
@@ -159,12 +166,10 @@ class Watches:
         try:
             while self._told:
                 await asyncio.sleep(LOOK_SECONDS)
-                await insist("progress", self._look_at_all)
+                for id in self._told.keys() - self._under_way:  # one store that hangs does not hold up the others
+                    self.board.keep(self._look_once(id))
         finally:
             self._looking = None
-
-    async def _look_at_all(self) -> None:
-        await asyncio.gather(*(self._look(id) for id in list(self._told)))
 
     async def _look(self, id: str) -> None:
         record = await self.board.look(id)
@@ -187,8 +192,6 @@ class Watches:
             await self._do_for(record)
         except Exception as error:  # noqa: BLE001  it is done again when it is looked at again
             self._failures.failed(error)
-        else:
-            self._failures.succeeded()
         finally:
             self._tended.discard(record.id)
 

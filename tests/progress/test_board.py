@@ -22,7 +22,8 @@ from delayserver.errors import InvalidMessage, StoreUnavailable
 from delayserver.progress import Progress
 from delayserver.progress.board import PERIOD_SECONDS, Board, get_board, name_of
 from delayserver.progress.record import Record, Update
-from delayserver.stores import get_stores
+from delayserver.stores import database_thread, get_stores
+from delayserver.stores.database import DatabaseStore
 from delayserver.stores.entries import Change
 
 from ..support.process import Process
@@ -330,12 +331,10 @@ if way == "child":
 if way == "late":
     time.sleep(0.3)
 work()
-if way == "raising":
-    raise SystemExit(0)
 """
 
 
-@pytest.mark.parametrize("way", ["at once", "late", "raising", "child"])
+@pytest.mark.parametrize("way", ["at once", "late", "child"])
 def test_what_was_noted_when_a_process_ends_is_written(
     board: Board, kind: str, way: str, settings: Settings, start_process: Callable[..., Process]
 ) -> None:
@@ -354,6 +353,26 @@ def test_what_was_noted_when_a_process_ends_is_written(
     wait_for(lambda: not script.running, 30, "the script to end")
     assert (script.returncode, script.output) == (0, "")
     assert (found(p.id).current, found(p.id).text) == (100, "a child's")
+
+
+def test_a_database_is_written_where_no_thread_can_be_begun_any_more(
+    board: Board, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while an interpreter ends, from Python 3.12 on."""
+    store = get_stores()[0]
+    if not isinstance(store, DatabaseStore):
+        return
+
+    class NoThread:
+        def __init__(self, link: object) -> None:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    p = Progress.create()
+    monkeypatch.setattr(database_thread, "Shift", NoThread)
+    monkeypatch.setattr(store._entry_thread, "_shift", None)
+    p.update(1)
+    assert p.succeed("done")
+    assert found(p.id).current == 1
 
 
 # -- a store that goes away --------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from delayserver.progress.board import Board
 from delayserver.progress.record import Run
 from delayserver.progress.stepping import Beginning
 from delayserver.progress.watching import step_id, watch
+from delayserver.sending import asend_as
 from delayserver.stores import get_stores
 from delayserver.stores.base import Named
 from delayserver.stores.shelves import Shelves
@@ -369,13 +370,31 @@ async def test_any_number_of_starts_with_a_key_are_one_poller(site: Site, work: 
     await await_for(lambda: len(consumer.polls) > 10, PATIENCE, "ten steps")
     other = await consumer.start("polls", {}, key="export:8")
     assert other.id not in ids
-    gate.set()
-    p = await ended(await consumer.start("polls", {}, key="export:7"))
+    p = await consumer.start("polls", {}, key="export:7")
     assert {p.id} == ids
+    gate.set()
+    await ended(p)
     await ended(other)
     again = await ended(await consumer.start("polls", {}, key="export:7"))
     assert again.id not in ids
     await site.is_empty()
+
+
+async def test_a_step_that_is_put_late_keeps_no_other_from_being_put(site: Site, work: Any) -> None:
+    """As one of many starts does that was slow: the first step is there again, and waits."""
+
+    async def says_after_the_first_was_put_again(self: Poller, job: Any) -> Any:
+        self.polls.append(self._run.step)
+        if self.polls == [1, 2, 3]:
+            first = self._step("polls", job, self._work.id, 1, delay=50)
+            assert (await asend_as(step_id(self._work.id, 1), first)).created
+        return Done() if self._run.step == 6 else Again()
+
+    consumer = poller(done_after(6), poll=says_after_the_first_was_put_again, every=1)
+    await work(consumer)
+    p = await ended(await consumer.start("polls", {}))
+    await site.is_empty()
+    assert (p.state, consumer.polls) == ("succeeded", [1, 2, 3, 4, 5, 6])
 
 
 async def test_who_cancels_it_ends_it(site: Site, work: Any) -> None:
@@ -432,9 +451,13 @@ async def test_nobody_watches_and_it_waits_until_somebody_does(
         await await_for(lambda seen=seen: len(consumer.polls) > seen + 3, PATIENCE, "steps")  # type: ignore[misc]
         end()
         await await_for(paused, PATIENCE, "it to wait")
-    watching.attend(p.record)  # as who looks by HTTP does
     seen = len(consumer.polls)
-    await await_for(lambda: len(consumer.polls) > seen, PATIENCE, "a step")
+
+    def looked_again() -> bool:
+        watching.attend(p.record)  # as who looks by HTTP does, time and again
+        return len(consumer.polls) > seen
+
+    await await_for(looked_again, PATIENCE, "a step")
 
 
 async def test_who_watches_is_told_that_its_step_was_purged_and_a_requeued_one_goes_on(

@@ -121,6 +121,16 @@ def test_two_updates_of_one_run_are_as_one(record: Record, first: Update, second
     assert one_by_one is None or at_once is None or one_by_one.shows_as(at_once)
 
 
+def test_what_a_step_and_somebody_else_say_is_both_heard() -> None:
+    """As a view that sets the text of a poller's work, in the same process."""
+    step, view = Update({"current": 5}, Run(3, 1)), Update({"text": "soon"})
+    for both in (step.and_then(view), view.and_then(step)):
+        after = updated(Record("a", run=Run(3, 1)), both, 0)
+        assert after is not None
+        assert (after.current, after.text) == (5, "soon")
+    assert step.and_then(Update({"current": 1}, Run(4, 1))).changes == {"current": 1}
+
+
 def test_what_nobody_sees_is_no_change() -> None:
     record = Record("a", changed=1)
     assert changed(record, 9, paused=True, state="pending").version == 1

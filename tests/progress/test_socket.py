@@ -310,6 +310,30 @@ def _at(record: Record, n: int) -> Record:
     return changed(record, 0, state="running", current=n)
 
 
+async def test_a_store_that_hangs_holds_up_no_other_work(
+    board: Board, silent: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of several hosts that does not answer."""
+    p, stuck = await Progress.acreate(), await Progress.acreate()
+    look, asked = board.look, 0
+
+    async def look_or_hang(id: str) -> Record | None:
+        nonlocal asked
+        if id == stuck.id and (asked := asked + 1) > 1:
+            await asyncio.Event().wait()
+        return await look(id)
+
+    async with browsing(p.token) as browser, browsing(stuck.token) as other:
+        await other.next()
+        await browser.next()
+        monkeypatch.setattr(board, "look", look_or_hang)
+        with elsewhere() as elsewhere_board:
+            for n in (1, 2):
+                elsewhere_board.note(p.id, Update({"current": n}))
+                await browser.until(current=n)
+    assert asked <= 2, "who has no answer yet is not asked again"
+
+
 # -- nothing is left ---------------------------------------------------------------------------------------------
 
 

@@ -56,7 +56,7 @@ class Brief(Endless):
 
 
 class Unwatched(Endless):
-    every = SECOND
+    every = 1000
     stop_when_unwatched = True
 
 

@@ -51,6 +51,19 @@ How a message is handled:
 `supervising`             several such processes
 ========================  ====================================================================
 
+How people see how far it is:
+
+===========================  =================================================================
+`stores.entries`             what a store keeps under a name, and changes only if it still is what was seen
+`progress`                   the last known state of a piece of work; it has an itinerary of its own
+`consumers.polling`          pollers: work that is looked at again and again, one message a step
+`progress.stepping`          which run of a step counts
+`consumers.showing`          what a browser's WebSocket gets; `routing` has its path
+`views`                      the same for clients without WebSockets; `urls` has its path
+`templatetags`, ``static``   ``<task-progress>``, which shows it
+`progress_settings`          how long it is kept, and how long a token is good
+===========================  =================================================================
+
 Slow work that another process does: `offload`, which has an itinerary of its own (`offload_settings`, `offload_hosts`:
 what it may do). Where other packages meet this one: `contrib`.
 

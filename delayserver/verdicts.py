@@ -25,7 +25,8 @@ class Done:
 class Again(Exception):
     """Not yet: the same message comes again after `delay` (ms or timedelta), and no attempt is spent.
 
-    Without a delay it comes after the message's own ``retry.backoff``; a message without `retry` after a second.
+    Without a delay it comes after the message's own ``retry.backoff``; a message without `retry` after a second. Of a
+    poller it is the next step that comes, without a delay after its ``every``.
     """
 
     def __init__(self, delay: int | timedelta | None = None) -> None:

@@ -17,6 +17,8 @@ What is done with a block depends on its language, and on the words of the comme
     html                    its tags are closed
     text     seen           each line is now printed by one of the servers that the page started
     text     output         what the command before it printed
+    text     page=URL       a browser opens it, presses the button `press`, and sees one line after the other;
+                            `picture` is what it looks like at the first, and made where DOCS_PICTURES is set
     text     figure         a drawing; nothing to run
 
 ``stop`` in any comment first stops the servers that the page started, as Ctrl-C would. Whatever is not in this
@@ -47,9 +49,11 @@ from tests.support.process import Process
 from tests.support.wait import wait_for
 
 from .blocks import ROOT, Block
+from .browsing import Visit, visit
 from .projects import BASE_ASGI, BASE_SETTINGS, ENVIRONMENT, Projects, copy_project
 
 SECONDS = 30  # the longest that any one fact is waited for
+PICTURES = "DOCS_PICTURES"
 PAGE_REDIS, PAGE_WEB = "127.0.0.1:6379", "127.0.0.1:8000"
 
 
@@ -106,7 +110,7 @@ class PageRun:
     def _language(self, block: Block) -> str:
         if {"file", "append", "part"} & block.words.keys():
             return "file"
-        plain = block.words.keys() - {"stop", "channels1", "unit"}
+        plain = block.words.keys() - {"stop", "channels1", "unit", "press", "picture"}
         return " ".join([block.language, *sorted(plain)])
 
     def sh(self, block: Block) -> None:
@@ -179,6 +183,10 @@ class PageRun:
 
     def shown(self, block: Block) -> None:
         assert [line.strip() for line in self.output.splitlines()] == block.lines, f"{block}: {self.output}"
+
+    def page(self, block: Block) -> None:
+        picture = ROOT / block.words["picture"] if "picture" in block.words and os.environ.get(PICTURES) else None
+        visit(Visit(self._local(block.words["page"]), block.words.get("press", ""), block.lines, picture), SECONDS)
 
     def figure(self, block: Block) -> None:
         pass
@@ -328,6 +336,7 @@ ACTS: dict[str, Callable[[PageRun, Block], None]] = {
     "html": PageRun.html,
     "text seen": PageRun.seen,
     "text output": PageRun.shown,
+    "text page": PageRun.page,
     "text figure": PageRun.figure,
 }
 COMMANDS: list[tuple[str, Callable[[PageRun, Sequence[str], Block], None]]] = [

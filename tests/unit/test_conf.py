@@ -105,6 +105,9 @@ FAULTS: list[tuple[object, str, str, str]] = [
     ({"OFFLOAD": {"HOST": []}}, "E016", r"\['OFFLOAD'\] has an unknown name 'HOST'", "Known names: CALLABLES,"),
     ({"OFFLOAD": []}, "E017", r"\['OFFLOAD'\] to be a dict, got list", "leave it out"),
     ({"OFFLOAD": {"HOSTS": ["*"]}}, "E018", r"\['OFFLOAD'\]\['HOSTS'\]\[0\] cannot be read", "api.example.com"),
+    ({"PROGRESS": {"RETAIN": 60}}, "E019", r"\['PROGRESS'\] has an unknown name 'RETAIN'", "Known names: RETENTION,"),
+    ({"PROGRESS": [60]}, "E020", r"\['PROGRESS'\] to be a dict, got list", "leave it out"),
+    ({"PROGRESS": {"TOKEN_AGE": 0}}, "E020", r"\['TOKEN_AGE'\] to be a timedelta .* to ten years, got 0", "default"),
     ({"CHANNEL": "a" * 100}, "E006", r"\['CHANNEL'\]: .* 1 to 99", "Correct"),
 ]
 

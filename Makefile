@@ -32,9 +32,10 @@ test: .venv/.dev
 # that must keep to a second too; and those that mostly wait, for leases, for processes, and for servers that went away,
 # three at a time.
 ALONE := tests/chaos tests/examples tests/process
-WAITING := $(wildcard tests/chaos/test_killed.py tests/chaos/test_stopped.py tests/chaos/test_pollers_killed.py \
-	tests/chaos/test_redis_trouble.py \
-	tests/chaos/test_schedules_*.py tests/chaos/test_workers_*.py tests/layers/test_encryption.py \
+EXAMPLES := $(filter-out tests/examples/test_progrock.py,$(wildcard tests/examples/test_*.py))
+WAITING := $(EXAMPLES) $(wildcard tests/chaos/test_killed.py tests/chaos/test_stopped.py tests/chaos/test_pollers_*.py \
+	tests/chaos/test_redis_trouble.py tests/chaos/test_schedules_*.py tests/chaos/test_workers_*.py \
+	tests/layers/test_encryption.py \
 	tests/offload/test_processes.py tests/process/test_checks.py tests/process/test_connections.py \
 	tests/process/test_delivered_once.py tests/process/test_hosts.py tests/process/test_supervising.py \
 	tests/process/test_trouble.py $(filter-out %/test_ending.py,$(wildcard tests/process/working/test_*.py)))
@@ -73,7 +74,8 @@ demo: .venv/.demo
 demo-redis: .venv/.demo
 	$(BIN)/python examples/progrock/serve.py --redis
 
-examples: .venv/.demo
+# One of the examples needs Celery, too.
+examples: .venv/.demo $(if $(filter task_status,$(EXAMPLE)),.venv/.celery)
 	$(BIN)/python -m examples $(EXAMPLE) $(OPTIONS)
 
 bench: .venv/.dev .venv/.bench .cache/bullmq/.installed
@@ -101,10 +103,14 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
 	@touch $@
 
+.venv/.celery: pyproject.toml | .venv/.demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,celery]'
+	@touch $@
+
 .venv/.dev: pyproject.toml | $(BIN)/python
 	scripts/setup.sh build $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@touch $@ .venv/.demo
+	@touch $@ .venv/.demo .venv/.celery
 
 # What the benchmarks are measured against, and what draws the plots; nothing else needs it.
 .venv/.bench: pyproject.toml | .venv/.dev

@@ -6,6 +6,7 @@ An example says what it consists of, in a function that it hands to `run_on_redi
         band.environ["EXAMPLE_REDIS"] = await band.add_redis()
         await band.add_web("shop.asgi:application", port)
         await band.add("worker", sys.executable, "manage.py", "runtasks", "orders", ready="worker ready")
+        await band.ready()
         print("Look at ...", flush=True)
 """
 
@@ -27,19 +28,21 @@ NEEDED = ("channels_redis", "delayserver", "httpx", "uvicorn", "websockets")
 NO_REDIS = "redis-server was not found. Install Redis (Debian: apt install redis-server)"
 
 
-def read_options(home, description, **more):
+def read_options(home, description, *extras, **more):
     """The options of an example: its port, and `more`, each with what argparse wants to know of it.
 
-    Ends the process where something that is imported later is not installed.
+    Ends the process where something that is imported later is not installed; `extras` are packages that only this
+    example needs, and the extras of delayserver that bring them.
     """
     parser = argparse.ArgumentParser(prog=f"python -m examples {home.name}", description=description)
     parser.add_argument("--port", type=port_number, default=8000)
     for name, about in more.items():
         parser.add_argument(f"--{name}", **about)
     options = parser.parse_args()
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in (*NEEDED, *extras) if importlib.util.find_spec(name) is None]
     if missing:
-        sys.exit(f"{missing[0]} is not installed. In the folder of pyproject.toml: pip install -e '.[demo]'")
+        wanted = ",".join(("demo", *extras))
+        sys.exit(f"{missing[0]} is not installed. In the folder of pyproject.toml: pip install -e '.[{wanted}]'")
     return options
 
 
@@ -91,6 +94,7 @@ class Band:
         self.environ = os.environ | {"PYTHONUNBUFFERED": "1"}
         self.commands = {}
         self.processes = {}
+        self.starting = {}  # whether it has said that it is ready, or will
         self.readers = []
 
     async def add_redis(self):
@@ -102,6 +106,7 @@ class Band:
             *("--save", "", "--appendonly", "yes"),
             ready="Ready to accept connections",
         )
+        await self.ready()
         return f"redis://{HOST}:{port}/0"
 
     async def add_web(self, application, port):
@@ -113,14 +118,20 @@ class Band:
         )
 
     async def add(self, name, *command, ready=None, again=False):
-        """Start a process; where `ready` is given, wait until the process says so.
+        """Start a process; where `ready` is given, `ready()` waits until the process says so.
 
         With `again` it is started anew whenever it ends, as a supervisor would do.
         """
         self.commands[name] = (command, again)
         said_ready = await self.start(name, ready)
-        if ready and not await said_ready:
-            await self.ended(name)
+        if ready:
+            self.starting[name] = said_ready
+
+    async def ready(self):
+        """Wait until all that were added are; they start side by side."""
+        for name, said_ready in self.starting.items():
+            if not await said_ready:
+                await self.ended(name)
 
     async def start(self, name, ready=None):
         process = await asyncio.create_subprocess_exec(
@@ -167,7 +178,7 @@ class Band:
             try:
                 await asyncio.wait_for(process.wait(), GRACE)
             except TimeoutError:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # and with it the processes that it has started itself
         await asyncio.gather(*self.readers)
 
 

@@ -74,8 +74,9 @@ def task_failure(*, sender: Any, task_id: str, exception: Any, **_: Any) -> None
 
 
 @_quietly
-def task_retry(*, sender: Any, request: Any, reason: Any, **_: Any) -> None:
-    if _is_shown(sender):
+def task_retry(*, sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
+    """Without a reason it is no retry: a worker that ends at once has put the task back, or given it up."""
+    if reason is not None and _is_shown(sender):
         now = datetime.fromtimestamp(SystemClock().now() / 1000, UTC)
         saying().say(progress_id(request.id), retrying(run_of(request), reason, now))
 

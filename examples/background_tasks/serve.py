@@ -28,6 +28,7 @@ def main():
         await band.add("delay", sys.executable, "manage.py", "rundelay", ready="delay server ready")
         ready = "worker ready" if options.worker == "runtasks" else None  # Channels' own says nothing
         await band.add("worker", sys.executable, "manage.py", options.worker, *CHANNELS, ready=ready, again=True)
+        await band.ready()
         print(f"Background tasks, under {options.worker}: http://{HOST}:{options.port}/ (Ctrl-C ends it)", flush=True)
 
     return run_on_redis(play, HERE, options.port)

@@ -23,6 +23,7 @@ def main():
         await band.add(
             "worker", sys.executable, "manage.py", "runtasks", "asgi.offload", ready="worker ready", again=True
         )
+        await band.ready()
         print(f"Offloading: http://{HOST}:{options.port}/ (Ctrl-C ends it)", flush=True)
 
     return run_on_redis(play, HERE, options.port)

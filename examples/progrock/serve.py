@@ -100,6 +100,7 @@ def play_on_redis(port):
         await band.add_web(APPLICATION, port)
         await band.add("delay", sys.executable, "manage.py", "rundelay", ready="delay server ready")
         await band.add("worker", sys.executable, "manage.py", "runworker", "prog-rocker", "prog-poller")
+        await band.ready()
         announce(port)
 
     return run_on_redis(play, HERE, port, otherwise=",\nor start without --redis, which needs no server at all.")

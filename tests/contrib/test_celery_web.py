@@ -81,6 +81,15 @@ def test_an_eager_retry_is_the_same_work(eager: Settings, monkeypatch: pytest.Mo
     assert (p.state, p.attempt, p.result) == ("succeeded", 2, 1)
 
 
+def test_what_a_worker_gives_up_as_it_ends_is_left_as_it_was(eager: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """Celery tells of it as of a retry, but gives no reason."""
+    p = progress_of("given-up")
+    signals.task_retry.send(sender=shown.counts, request=SimpleNamespace(id="given-up", retries=0), einfo=None)
+    p.refresh()
+    assert (p.state, p.attempt) == ("pending", 1)
+    assert LINE not in caplog.text
+
+
 def test_once_or_twice_is_the_same(eager: Settings) -> None:
     before, method = [len(_signal(receiver).receivers) for receiver in RECEIVERS], vars(Task)["update_state"]
     show_progress(shown.app)

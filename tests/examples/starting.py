@@ -7,12 +7,15 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from playwright.async_api import Browser, ConsoleMessage, Page, WebSocket
 
+from ..support.browser import serious_faults
 from ..support.process import ROOT, Process
 from ..support.servers import free_port
+
+SCHEMES: tuple[Literal["dark", "light"], ...] = ("dark", "light")
 
 
 class Example(NamedTuple):
@@ -60,6 +63,15 @@ async def opened(browser: Browser, url: str) -> Opened:
     page.on("pageerror", lambda error: opened.troubles.append(str(error)))
     await page.goto(url)
     return opened
+
+
+async def faults(page: Page) -> list[str]:
+    """What axe-core finds serious in a page, be it light or dark."""
+    found = []
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        found += [f"{scheme}: {fault}" for fault in await serious_faults(page)]
+    return found
 
 
 def children_of(pid: int) -> list[int]:

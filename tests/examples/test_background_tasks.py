@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from ..support.wait import await_for
-from .starting import Example, Opened, opened, started
+from .starting import Example, Opened, faults, opened, started
 
 LIMIT = 25.0  # seconds after which nothing more will come
 
@@ -56,8 +56,9 @@ async def watched(browser: Browser, example: Example) -> Opened:
 
 
 def told(page: Opened, name: str) -> list[str]:
-    """What the page has heard from the worker of the tasks with this name, in order."""
-    return [frame["what"] for frame in page.frames if frame["name"] == name and frame["what"] != "asked"]
+    """What the page has heard from the worker of the tasks with this name that it saw being asked for, in order."""
+    asked = {frame["task"] for frame in page.frames if (frame["name"], frame["what"]) == (name, "asked")}
+    return [frame["what"] for frame in page.frames if frame["task"] in asked and frame["what"] != "asked"]
 
 
 def instant(page: Opened, name: str, what: str) -> float:
@@ -113,6 +114,7 @@ async def test_tasks_run_side_by_side_later_again_and_on_a_schedule(
     await page.page.set_viewport_size({"width": 1400, "height": 1200})
     shot = os.environ.get("BACKGROUND_TASKS_SCREENSHOT", tmp_path / "page.png")
     await page.page.screenshot(path=shot)
+    assert await faults(page.page) == []
     await page.page.get_by_role("button", name="Clear").press("Enter")
     await expect(page.page.locator(".task")).to_have_count(0)
     assert not page.troubles

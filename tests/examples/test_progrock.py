@@ -24,6 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from ..support.process import ROOT, Process
 from ..support.servers import DatabaseServer, RedisServer, free_port
 from ..support.wait import await_for, wait_for
+from .starting import alive, children_of, faults
 
 DEMO = ROOT / "examples" / "progrock"
 START = json.dumps({"action": "start"})
@@ -133,6 +134,7 @@ async def test_the_page_plays_two_runs_side_by_side(options: tuple[str, ...], br
         await expect(bar).to_have_attribute("aria-valuenow", "100")
         await expect(page.get_by_role("status")).to_contain_text("Done")
         await page.screenshot(path=os.environ.get("PROGROCK_SCREENSHOT", tmp_path / "page.png"), full_page=True)
+        assert await faults(page) == []
         assert not troubles
 
         await button.click()
@@ -164,14 +166,6 @@ async def opened(browser: Browser, url: str) -> tuple[Page, list[list[Any]], lis
     page.on("pageerror", lambda error: troubles.append(str(error)))
     await page.goto(url)
     return page, sockets, troubles
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 # -- many WebSockets -------------------------------------------------------------------------------------------

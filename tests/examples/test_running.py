@@ -32,7 +32,10 @@ def test_an_unknown_name_is_answered_with_those_that_are_known() -> None:
     assert process.output == f"expected one of {', '.join(NAMES)}; got '../progrock'"
 
 
-@pytest.mark.parametrize(("name", "package"), [("background_tasks", "background_tasks"), ("offload", "offloading")])
+PACKAGES = {"background_tasks": "background_tasks", "offload": "offloading", "task_status": "task_status"}
+
+
+@pytest.mark.parametrize(("name", "package"), PACKAGES.items())
 def test_its_project_has_no_issues(name: str, package: str) -> None:
     args = [sys.executable, "manage.py", "check", "--fail-level", "WARNING"]
     environ = {"PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": f"{package}.settings"}
@@ -70,6 +73,15 @@ def test_without_what_it_needs_it_says_what_to_install() -> None:
     with Process([sys.executable, "-I", "-c", script]) as process:
         assert process.wait() == 1
     assert "is not installed. In the folder of pyproject.toml: pip install -e '.[demo]'" in process.output
+
+
+def test_without_celery_it_says_what_to_install() -> None:
+    script = "import runpy, sys; sys.modules['celery'] = None; sys.argv[1:] = []"
+    script += f"; runpy.run_path({str(ROOT / 'examples/task_status/serve.py')!r}, run_name='__main__')"
+    with Process([sys.executable, "-c", script]) as process:
+        assert process.wait() == 1
+    sentence = "celery is not installed. In the folder of pyproject.toml: pip install -e '.[demo,celery]'"
+    assert process.output == sentence
 
 
 def test_what_was_started_ends_with_it(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from delayserver.consumers import Again, Done, PollingConsumer
 
 ROCKER, POLLER = "prog-rocker", "prog-poller"
 DELAY = 200  # milliseconds from one step to the next
-STEP = 3  # per cent: 0, 3, ... 99, 100 makes 35 frames
+STEP = 3  # per cent from one frame to the next
+FRAMES = 35  # 0, 3, ... 99, 100
 
 
 class Listener(AsyncWebsocketConsumer):
@@ -71,7 +72,8 @@ class RockPoller(PollingConsumer):
     async def poll(self, job):
         before = self.work.current  # as the step before has left it
         progress = 0 if before is None else min(before + STEP, 100)
-        await self.progress(progress, 100, text=job["name"])
+        frame = FRAMES if progress == 100 else progress // STEP + 1
+        await self.progress(progress, 100, text=f"Frame {frame} of {FRAMES}")
         return Done() if progress == 100 else Again()
 
 

@@ -18,5 +18,5 @@ NAMES = [
 async def start(request):
     number = request.POST.get("number", "")
     name = NAMES[int(number) % len(NAMES)] if number.isdecimal() and len(number) < 10 else NAMES[0]
-    progress = await RockPoller.start(POLLER, {"name": name})
+    progress = await RockPoller.start(POLLER)
     return render(request, "progrock/run.html", {"progress": progress, "name": name})

@@ -4,6 +4,7 @@
 `mixin`       acks, and the words for what became of a message
 `again`       the same message again, later
 `polling`     work that is looked at again and again until it is done
+`steps`       one run of one step of it
 `showing`     what a browser sees of it
 ============  ===========================================================================================
 """

@@ -21,6 +21,7 @@ from multiprocessing.util import Finalize, register_after_fork
 from ..background import Background, OneOfAProcess
 from ..conf import get_layer_settings, get_progress_settings, get_settings
 from ..errors import StoreUnavailable
+from ..layers import get_layer
 from ..loops.base import Failures
 from ..message import Target
 from ..outbox import outbox
@@ -70,7 +71,7 @@ class Board(Background):
     def __init__(self) -> None:
         self.alias = alias = get_settings().channel_layer
         self.in_memory = get_layer_settings(alias).in_memory
-        self._stores = get_stores(alias)
+        self._stores, self._layer = get_stores(alias), get_layer(alias)
         self._slots: dict[str, Slot] = {}
         self._lock = threading.Lock()
         self._reads = {store: Batching(store.entries) for store in self._stores}
@@ -122,7 +123,7 @@ class Board(Background):
 
     async def look(self, id: str) -> Record | None:
         """The record as the store has it."""
-        return _unpacked(id, await self._reads[self._store(id)].ask(name_of(id)))
+        return self._unpacked(id, await self._reads[self._store(id)].ask(name_of(id)))
 
     async def entry(self, store: Store, name: str) -> Entry | None:
         return await self._reads[store].ask(name)
@@ -135,19 +136,31 @@ class Board(Background):
         store, name = self._store(record.id), name_of(record.id)
         while True:
             there = await self.entry(store, name)
-            found = _unpacked(record.id, there)
+            found = self._unpacked(record.id, there)
             if found is not None:
                 return found
             now = store.clock.now()
             new = replace(record, created=now, changed=now)
             seen = 0 if there is None else there.version  # of what is no record
-            entry = await self.change(store, Change(name, seen, new.pack(), _keep(new)))
+            entry = await self.change(store, self._change(new, seen))
             if entry:
                 return replace(new, entry=entry)
 
     async def forget(self, record: Record) -> None:
         """There -> gone, within a second."""
-        await self.change(self._store(record.id), Change(name_of(record.id), record.entry, record.pack(), 1_000))
+        await self.change(self._store(record.id), self._change(record, record.entry)._replace(keep=1_000))
+
+    def _change(self, record: Record, seen: int) -> Change:
+        """Sealed as messages are, where the layer encrypts."""
+        return Change(name_of(record.id), seen, self._layer.seal(record.pack()), _keep(record))
+
+    def _unpacked(self, id: str, entry: Entry | None) -> Record | None:
+        if entry is None:
+            return None
+        try:
+            return Record.unpack(id, entry._replace(body=self._layer.unseal(entry.body)))
+        except Exception:  # noqa: BLE001  a raw writer can put anything there
+            return None
 
     def _store(self, id: str) -> Store:
         return self._stores.choose(key=id)
@@ -214,7 +227,7 @@ class Board(Background):
                 continue
             entry = before.entry
             if after != before:
-                entry = await self.change(store, Change(name_of(slot.id), before.entry, after.pack(), _keep(after)))
+                entry = await self.change(store, self._change(after, before.entry))
             if entry:
                 self._written(slot, before, replace(after, entry=entry))
                 return [answer and replace(answer, entry=entry) for answer in answers]
@@ -245,15 +258,6 @@ def _decided(
 
 def _as_it_is(record: Record, now: int) -> Record | None:
     return record
-
-
-def _unpacked(id: str, entry: Entry | None) -> Record | None:
-    if entry is None:
-        return None
-    try:
-        return Record.unpack(id, entry)
-    except Exception:  # noqa: BLE001  a raw writer can put anything there
-        return None
 
 
 def _keep(record: Record) -> int:

@@ -45,7 +45,7 @@ class Known(TypedDict, total=False):
 
 
 class Progress:
-    """The last known state of a piece of work, as it was read last; made by `create` and `get`.
+    """The last known state of a piece of work, as it was read last, or said here since; made by `create` and `get`.
 
     What moves it on may be called from any thread and any event loop. The plain names wait, where there is something to
     wait for; their a-twins are for async code.
@@ -54,6 +54,7 @@ class Progress:
     def __init__(self, record: Record, *, user: object = None, run: Run | None = None) -> None:
         self._record, self._user, self._run = record, key_of(user), run
         self._more: dict[str, Any] = {} if run is None else {"attempt": record.failures + 1}
+        self._said: dict[str, Any] = {}  # by `update`, since it was read
 
     def __repr__(self) -> str:
         return f"<Progress {self.id}: {self.state}, {self.current} of {self.total}>"
@@ -117,7 +118,8 @@ class Progress:
     @property
     def state(self) -> State:
         """pending, running, succeeded, failed, timed_out or cancelled; the last four are final."""
-        return self._record.state
+        state: State = self._said_or_read("state")
+        return state
 
     @property
     def is_over(self) -> bool:
@@ -125,15 +127,20 @@ class Progress:
 
     @property
     def current(self) -> Number | None:
-        return self._record.current
+        current: Number | None = self._said_or_read("current")
+        return current
 
     @property
     def total(self) -> Number | None:
-        return self._record.total
+        total: Number | None = self._said_or_read("total")
+        return total
 
     @property
     def text(self) -> str:
-        return self._record.text
+        return str(self._said_or_read("text"))
+
+    def _said_or_read(self, name: str) -> Any:
+        return self._said[name] if name in self._said and not self.is_over else getattr(self._record, name)
 
     @property
     def result(self) -> object:
@@ -179,7 +186,9 @@ class Progress:
         It never waits: however often it is called, at most 20 states a second are written and shown, and the last one
         always. It can be awaited, for the sake of looks. `InvalidMessage` for what is no number.
         """
-        get_board().note(self.id, Update({"state": "running", **self._more, **steps(current, total, text)}, self._run))
+        said = {"state": "running", **self._more, **steps(current, total, text)}
+        self._said.update(said)
+        get_board().note(self.id, Update(said, self._run))
         return Noted()
 
     def succeed(self, result: object = None) -> bool:
@@ -229,7 +238,7 @@ class Progress:
 
     def _kept(self, record: Record | None) -> bool:
         if record is not None:
-            self._record = record
+            self._record, self._said = record, {}
         return record is not None
 
 
@@ -252,6 +261,8 @@ def is_id(id: object) -> bool:
 
 def new_record(known: Known, **more: Any) -> Record:
     """The record of a new piece of work; `InvalidMessage` for what cannot be shown."""
+    if unknown := known.keys() - Known.__annotations__:
+        raise TypeError(f"expected {', '.join(Known.__annotations__)}; got an unexpected {min(unknown)!r}")
     id = known["id"] if known.get("id") is not None else new_id(0)
     if not is_id(id):
         raise InvalidMessage(

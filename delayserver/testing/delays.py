@@ -112,11 +112,9 @@ class Delays:
 
         Raises `AssertionError` after `max_messages`. After any error the clock stands where it was raised.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return async_to_sync(self.aadvance)(delta, to=to, **parts)
-        raise RuntimeError("advance() was called in a running event loop: use `await delays.aadvance(...)` there")
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError("advance() was called in a running event loop: use `await delays.aadvance(...)` there")
+        return async_to_sync(self.aadvance)(delta, to=to, **parts)
 
     async def aadvance(
         self, delta: int | timedelta | None = None, *, to: datetime | None = None, **parts: float

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import redis
 from asgiref.sync import sync_to_async
 from channels.layers import channel_layers
 from django.db import connections, transaction
@@ -419,3 +420,26 @@ async def test_what_is_noted_while_the_store_is_away_arrives_when_it_is_back(own
     assert (p.state, p.text) == ("running", "while it was away")
     assert await p.asucceed("done")
     assert (await Progress.aget(p.id)).result == "done"  # type: ignore[union-attr]
+
+
+def test_what_was_said_is_known_at_once(board: Board) -> None:
+    p = Progress.create(total=5)
+    p.update(2, text="two")
+    assert (p.state, p.current, p.total, p.text) == ("running", 2, 5, "two")
+    p.cancel()
+    p.update(3)
+    assert (p.state, p.current) == ("cancelled", 2)
+
+
+def test_where_the_layer_encrypts_it_lies_sealed(redis_url: str, settings: Settings) -> None:
+    config = {"hosts": [redis_url], "symmetric_encryption_keys": ["a key of the shop"]}
+    backend = "channels_redis.core.RedisChannelLayer"
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
+    settings.DELAYSERVER = {"STORE": "redis"}
+    p = Progress.create(text="a secret text")
+    with redis.Redis.from_url(redis_url) as client:
+        [name] = client.keys("*progress.*")
+        assert b"secret" not in b"".join(client.hvals(name))
+    found = Progress.get(p.id)
+    assert found is not None
+    assert found.text == "a secret text"

@@ -18,6 +18,8 @@ from django.db import transaction
 
 from delayserver import Retry, asend_later
 from delayserver.consumers import Again, Done, Fail, PollingConsumer
+from delayserver.consumers.steps import Step
+from delayserver.errors import InvalidMessage
 from delayserver.progress import Progress, watching
 from delayserver.progress.board import Board
 from delayserver.progress.record import Run
@@ -58,7 +60,7 @@ class Poller(PollingConsumer):
             return type(self).said()
 
     def counted(self) -> Any:
-        return _Counted(type(self), self._run.step)
+        return _Counted(type(self), self.work.record.run.step)
 
     @classmethod
     def said(cls) -> Any:
@@ -187,7 +189,7 @@ async def test_what_is_raised_is_tried_again_and_its_attempt_is_shown(site: Site
         ),
         (lambda n: SystemExit("enough"), "SystemExit: enough", 3),
         (lambda n: asyncio.CancelledError(), "CancelledError", 3),
-        (lambda n: None, "TypeError: expected poll to return Done, Again or Fail, got NoneType", 3),
+        (lambda n: None, "TypeError: expected poll to return Done, Again or Fail, got NoneType", 1),
         (lambda n: Done({1, 2}), "InvalidMessage: expected a result that JSON can hold, got set", 3),
         (
             lambda n: Done("x" * 70_000),
@@ -287,7 +289,7 @@ async def test_a_step_whose_ack_was_lost_is_not_looked_at_again(site: Site, work
 
 async def test_a_run_that_was_overtaken_puts_no_next_step(site: Site, work: Any, board: Board) -> None:
     async def says_after_another_began(self: Poller, job: Any) -> Any:
-        self.polls.append(self._run.step)
+        self.polls.append(self.work.record.run.step)
         await asyncio.wrap_future(board.write(self.work.id, Beginning(Run(1, 7))))
         return Again()
 
@@ -321,27 +323,29 @@ async def test_what_is_no_step_is_a_dead_letter_and_disturbs_nobody(site: Site, 
 
 
 async def test_what_is_noted_in_a_step_is_shown_though_the_next_begins_elsewhere(
-    site: Site, work: Any, board: Board
+    site: Site, work: Any, board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next step's worker is another process, with a board of its own."""
     other = Board()
 
     class Noting(Poller):
         async def poll(self, job: Any) -> Any:
-            step = self._run.step
+            step = self.work.record.run.step
             self.polls.append(step)
             self.progress(step, text=f"step {step}")
             return Again()
 
-    class Elsewhere(Noting):
-        async def _go_on(self, message: Mapping[str, Any], delay: int | None) -> None:
-            await super()._go_on(message, delay)
-            step = message["step"] + 1
-            begun = await asyncio.wrap_future(other.write(self.work.id, Beginning(Run(step, 1))))
-            assert begun is not None
-            assert begun.text == f"step {step - 1}"
+    go_on = Step._go_on
 
-    consumer = poller(done_after(9), Elsewhere, every=60_000)
+    async def go_on_elsewhere(self: Step, delay: int | None) -> None:
+        await go_on(self, delay)
+        step = self._run.step + 1
+        begun = await asyncio.wrap_future(other.write(self._record.id, Beginning(Run(step, 1))))
+        assert begun is not None
+        assert begun.text == f"step {step - 1}"
+
+    monkeypatch.setattr(Step, "_go_on", go_on_elsewhere)
+    consumer = poller(done_after(9), Noting, every=60_000)
     await work(consumer)
     try:
         p = await consumer.start("polls", {})
@@ -384,17 +388,48 @@ async def test_a_step_that_is_put_late_keeps_no_other_from_being_put(site: Site,
     """As one of many starts does that was slow: the first step is there again, and waits."""
 
     async def says_after_the_first_was_put_again(self: Poller, job: Any) -> Any:
-        self.polls.append(self._run.step)
+        self.polls.append(self.work.record.run.step)
         if self.polls == [1, 2, 3]:
-            first = self._step("polls", job, self._work.id, 1, delay=50)
-            assert (await asend_as(step_id(self._work.id, 1), first)).created
-        return Done() if self._run.step == 6 else Again()
+            first = self.step_message("polls", job, self.work.id, 1, delay=50)
+            assert (await asend_as(step_id(self.work.id, 1), first)).created
+        return Done() if self.work.record.run.step == 6 else Again()
 
     consumer = poller(done_after(6), poll=says_after_the_first_was_put_again, every=1)
     await work(consumer)
     p = await ended(await consumer.start("polls", {}))
     await site.is_empty()
     assert (p.state, consumer.polls) == ("succeeded", [1, 2, 3, 4, 5, 6])
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "sentence"),
+    [
+        ("every", 0.5, r"expected every to be whole milliseconds .* got 0.5 \(did you mean timedelta\(seconds=0.5\)"),
+        ("every", None, "expected every to be whole milliseconds"),
+        ("max_duration", 60, "expected max_duration to be a timedelta or None, got 60"),
+        ("adaptive", -timedelta(seconds=1), "expected adaptive to be from 0"),
+        ("stop_when_unwatched", 1, "expected stop_when_unwatched to be True or False, got 1"),
+        ("retry", 3, "expected retry to be a Retry, got 3"),
+    ],
+)
+def test_an_option_that_is_none_is_refused_where_the_class_is_made(option: str, given: object, sentence: str) -> None:
+    with pytest.raises(InvalidMessage, match=sentence):
+        type("Wrong", (PollingConsumer,), {option: given})
+
+
+async def test_an_option_that_turns_out_to_be_none_fails_the_work(site: Site, work: Any) -> None:
+    class Turning(Poller):
+        every = property(lambda self: "soon")
+
+    consumer = poller(lambda n: Again(), Turning)
+    await work(consumer)
+    p = await ended(await consumer.start("polls", {}))
+    assert (p.state, p.error[:43]) == ("failed", "InvalidMessage: expected every to be whole ")
+
+
+async def test_what_nobody_knows_is_refused(board: Board) -> None:
+    with pytest.raises(TypeError, match="unexpected 'totl'"):
+        await Poller.start("polls", {}, totl=3)  # type: ignore[call-arg]
 
 
 async def test_who_cancels_it_ends_it(site: Site, work: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Request, expect
 
 from ..support.wait import await_for
 from .conftest import SCRIPT, Show, element, heard, in_state, linked, part, said
@@ -245,8 +245,13 @@ async def test_where_neither_way_works_it_gives_up_and_the_button_asks_both(show
     standin.refusing = True
     standin.broken = True
     page = await show(element(), clock=True)
+    under_way: set[Request] = set()
+    page.on("request", under_way.add)
+    page.on("requestfinished", under_way.discard)
+    page.on("requestfailed", under_way.discard)
     await given_up(page)
     await page.clock.run_for(10_000)  # from now on it is asked only once a minute
+    await await_for(lambda: not under_way, 10, "the last answer")
     asked = len(standin.asked)
     assert asked > 0
     standin.broken = False

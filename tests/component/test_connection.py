@@ -246,9 +246,9 @@ async def test_where_neither_way_works_it_gives_up_and_the_button_asks_both(show
     standin.broken = True
     page = await show(element(), clock=True)
     under_way: set[Request] = set()
-    page.on("request", under_way.add)
-    page.on("requestfinished", under_way.discard)
-    page.on("requestfailed", under_way.discard)
+    page.on("request", lambda request: under_way.add(request))
+    page.on("requestfinished", lambda request: under_way.discard(request))
+    page.on("requestfailed", lambda request: under_way.discard(request))
     await given_up(page)
     await page.clock.run_for(10_000)  # from now on it is asked only once a minute
     await await_for(lambda: not under_way, 10, "the last answer")

@@ -22,9 +22,10 @@ from ..handling import VERDICT
 from ..message import Message, milliseconds
 from ..progress import Progress
 from ..progress.board import get_board
-from ..progress.handle import Known, Noted, joined, new_record
+from ..progress.handle import Noted
+from ..progress.making import Known, joined, new_record
 from ..progress.record import Number, Record
-from ..progress.watching import say_watched, step_id
+from ..progress.tending import say_watched, step_id
 from ..sending import asend_as, send_as
 from ..verdicts import Again, Done, Fail, Outcome
 from .mixin import AckingMixin

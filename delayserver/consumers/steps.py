@@ -17,10 +17,10 @@ from ..events import HANDLER_FAILED, emit
 from ..message import Ticket, at_instant, milliseconds
 from ..progress import Progress
 from ..progress.board import Decide, get_board
-from ..progress.handle import is_id
+from ..progress.making import is_id
 from ..progress.record import Record, Run, short, shown_result
 from ..progress.stepping import Beginning, Refused, ended, failed, goes_on, parked
-from ..progress.watching import is_watched, step_id
+from ..progress.tending import is_watched, step_id
 from ..sending import asend_as
 from ..stores import get_stores
 from ..telling import told

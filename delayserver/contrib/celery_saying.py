@@ -18,7 +18,7 @@ from ..errors import StoreUnavailable
 from ..events import TASK_UNSHOWN, emit
 from ..loops.base import insist
 from ..progress.board import Board, get_board
-from ..progress.handle import is_id, new_record
+from ..progress.making import is_id, new_record
 from ..progress.record import Record, Update, updated
 
 WAIT_SECONDS = 1.0  # how long a task, or who sends one, is held up where the store does not answer

@@ -3,10 +3,13 @@
 ====================  ==============================================================================
 `handle`              what a project calls: `Progress`
 `doing`               ``with progress() as p``: it runs, and then it has succeeded, or failed
+`making`              it is made, or joined by a key
 `record`              the state itself, and how it may change
 `board`               where a process writes it: one background thread, 20 times a second at most
 `batching`            many questions to the store as one
-`watching`            who looks on in this process, and what is looked after while somebody does
+`watching`            who looks on in this process
+`tending`             what is done for pollers while somebody does
+`stepping`            which run of a poller's step counts
 `tokens`              who may see which
 ====================  ==============================================================================
 

@@ -18,7 +18,8 @@ from ..telling import told
 from ..tickets import ticket_of
 from ..verdicts import Again, Fail
 from .board import get_board
-from .handle import Known, Progress
+from .handle import Progress
+from .making import Known
 from .record import Update, short
 
 INTERRUPTED = "it was interrupted"

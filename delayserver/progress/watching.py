@@ -1,11 +1,8 @@
-"""Who looks on in this process, and what is looked after while somebody does.
+"""Who looks on in this process, and how it is told.
 
 Whoever watches is told of what this process writes at once, and of the rest by the channel layer, where a process has
 one channel for all who watch here. That may be full, or away: so all that is watched is read again twice a second, as
 one question however many watch.
-
-Somebody who watches is also what a poller may wait for, and what finds out that one is dead: that its step became a
-dead letter, or was purged.
 """
 
 from __future__ import annotations
@@ -16,45 +13,25 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..changing import areschedule
 from ..clock import monotonic
 from ..events import PROGRESS_UNHEARD, emit
 from ..hearing import Hearing
 from ..loops.base import Failures
-from ..stores import get_stores
-from ..stores.base import Named
-from ..stores.entries import Change
 from .board import Board, get_board, group_of
-from .record import Record, Run, Update, updated
+from .record import Record
+from .tending import Tending
 
 LOOK_SECONDS = 0.5  # how often what is watched is read again
 JOIN_SECONDS = 1.0  # how long that may take before who watches is shown what the store has
 JOINED_SECONDS = 3_600.0  # how long a group may be relied on: layers forget their members after a day
-BEAT_SECONDS = 5.0  # how often it is said that somebody watches
-WATCHED = timedelta(seconds=15)  # and how long that holds
-MAX_KEPT = 10_000
-DEAD_SECONDS = 20.0  # how long no step may begin before it is asked whether one will
-DEAD_LOOKS = (
-    3  # so often, so far apart: while a server has its hand on a step, which may be for a lease, it is not seen
-)
-DEAD = "its next step is not there any more: it became a dead letter, or was purged"
 
 HEARING = "progress of others"  # as the log calls it
 
 Frame = Mapping[str, Any]
 Tell = Callable[[Frame | None], None]
-
-
-class Seen(NamedTuple):
-    """When a poller's step was last sought, in which run, and how often it has been missed since that began."""
-
-    run: Run
-    at: float
-    missed: int = 0
 
 
 class Watches:
@@ -65,10 +42,8 @@ class Watches:
         self._told: dict[str, set[Tell]] = defaultdict(set)
         self._joined: dict[str, float] = {}  # whose groups this process is in, and since when
         self._following: dict[str, asyncio.Task[None]] = {}
-        self._beaten: dict[str, float] = {}  # when it was last said that somebody watches
-        self._checked: dict[str, Seen] = {}  # and when its step was last sought
+        self._tending = Tending(board)
         self._under_way: set[str] = set()  # what is looked at just now
-        self._tended: set[str] = set()  # and what is looked after
         self._failures = Failures("progress")
         self._looking: asyncio.Task[None] | None = None
         self._hearing = Hearing(board.alias, HEARING, self._heard, self._joined.clear)
@@ -87,10 +62,8 @@ class Watches:
         self.board.soon(self._attend, record)
 
     def _attend(self, record: Record) -> None:
-        for kept in (self._beaten, self._checked):
-            if len(kept) >= MAX_KEPT:  # nobody says when he looks no more
-                kept.clear()
-        self._look_after(record)
+        self._tending.forget_some()
+        self._tending.look_after(record)
 
     def _add(self, id: str, tell: Tell) -> None:
         self._told[id].add(tell)
@@ -115,8 +88,8 @@ class Watches:
     def _remove(self, id: str, tell: Tell) -> None:
         self._told[id].discard(tell)
         if not self._told[id]:
-            for kept in (self._told, self._beaten, self._checked):
-                kept.pop(id, None)
+            del self._told[id]
+            self._tending.forget(id)
             self._follow(id)
 
     def _tell(self, id: str, frame: Frame | None) -> None:
@@ -177,79 +150,7 @@ class Watches:
         if not self._has_followed(id):
             self._follow(id)
         if record is not None:
-            self._look_after(record)
-
-    # -- looked after --------------------------------------------------------------------------------------------
-
-    def _look_after(self, record: Record) -> None:
-        """Beside the looking, which it must not hold up; and not twice at once."""
-        if record.poller and not record.is_over and record.id not in self._tended:
-            self._tended.add(record.id)
-            self.board.keep(self._tend(record))
-
-    async def _tend(self, record: Record) -> None:
-        try:
-            await self._do_for(record)
-        except Exception as error:  # noqa: BLE001  it is done again when it is looked at again
-            self._failures.failed(error)
-        finally:
-            self._tended.discard(record.id)
-
-    async def _do_for(self, record: Record) -> None:
-        now = monotonic()
-        if record.pauses and now - self._beaten.get(record.id, -BEAT_SECONDS) >= BEAT_SECONDS:
-            await say_watched(self.board, record.id)
-            self._beaten[record.id] = now
-        if record.paused:
-            await areschedule(step_id(record.id, record.run.step + 1), delay=0)
-        else:
-            await self._check(record, now)
-
-    async def _check(self, record: Record, now: float) -> None:
-        """Say that it failed, if time and again neither its step nor the next one is anywhere."""
-        seen = self._checked.get(record.id)
-        if seen is None or seen.run != record.run:
-            self._checked[record.id] = Seen(record.run, now)
-        elif now - seen.at >= DEAD_SECONDS:
-            missed = 0 if await _is_anywhere(record) else seen.missed + 1
-            self._checked[record.id] = Seen(record.run, now, missed)
-            if missed >= DEAD_LOOKS:
-                dead = Update({"state": "failed", "error": DEAD, "cut": True}, run=record.run)
-                await asyncio.wrap_future(self.board.write(record.id, partial(_if_unchanged, record, dead)))
-
-
-async def _is_anywhere(record: Record) -> bool:
-    """Whether its step waits, or the next one. What is just then going out does not."""
-    for step in (record.run.step, record.run.step + 1):  # in this order: the next is put before the present is gone
-        for store in get_stores():
-            if await store.aget(Named(step_id(record.id, step))) is not None:
-                return True
-    return False
-
-
-def _if_unchanged(seen: Record, update: Update, record: Record, now: int) -> Record | None:
-    return updated(record, update, now) if record.run == seen.run else None
-
-
-def step_id(id: str, step: int) -> str:
-    """The id of the message that is a poller's step."""
-    return f"{id}.{step}"
-
-
-def watched_name(id: str) -> str:
-    """The entry that is there while somebody watches."""
-    return f"watched.{id}"
-
-
-async def say_watched(board: Board, id: str) -> None:
-    """In the board's thread."""
-    store = get_stores().choose(key=id)
-    await board.change(store, Change(watched_name(id), None, b"", WATCHED // timedelta(milliseconds=1)))
-
-
-async def is_watched(board: Board, id: str) -> bool:
-    """In the board's thread."""
-    return await board.entry(get_stores().choose(key=id), watched_name(id)) is not None
+            self._tending.look_after(record)
 
 
 # -- of this process -----------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from delayserver.contrib.celery_states import retrying, running, told_by_task
 from delayserver.errors import ConfigurationError, InvalidMessage, StoreUnavailable
 from delayserver.progress import Progress
 from delayserver.progress.board import Board, get_board
-from delayserver.progress.handle import is_id
+from delayserver.progress.making import is_id
 from delayserver.progress.record import Run
 from delayserver.progress.tokens import Token
 from delayserver.stores.entries import Change

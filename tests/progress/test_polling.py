@@ -20,11 +20,12 @@ from delayserver import Retry, asend_later
 from delayserver.consumers import Again, Done, Fail, PollingConsumer
 from delayserver.consumers.steps import Step
 from delayserver.errors import InvalidMessage
-from delayserver.progress import Progress, watching
+from delayserver.progress import Progress, tending, watching
 from delayserver.progress.board import Board
 from delayserver.progress.record import Run
 from delayserver.progress.stepping import Beginning
-from delayserver.progress.watching import step_id, watch
+from delayserver.progress.tending import step_id
+from delayserver.progress.watching import watch
 from delayserver.sending import asend_as
 from delayserver.stores import get_stores
 from delayserver.stores.base import Named
@@ -469,8 +470,8 @@ async def test_start_sync_waits_for_the_commit(site: Site, work: Any, kind: str,
 async def test_nobody_watches_and_it_waits_until_somebody_does(
     site: Site, work: Any, board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "WATCHED", 300 * MS)
-    monkeypatch.setattr(watching, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(tending, "WATCHED", 300 * MS)
+    monkeypatch.setattr(tending, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(watching, "LOOK_SECONDS", 0.05)
     consumer = poller(lambda n: Again(), stop_when_unwatched=True)
     await work(consumer)
@@ -498,7 +499,7 @@ async def test_nobody_watches_and_it_waits_until_somebody_does(
 async def test_who_watches_is_told_that_its_step_was_purged_and_a_requeued_one_goes_on(
     site: Site, work: Any, board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "DEAD_SECONDS", 0.05)
+    monkeypatch.setattr(tending, "DEAD_SECONDS", 0.05)
     monkeypatch.setattr(watching, "LOOK_SECONDS", 0.05)
     consumer = poller(lambda n: Again() if n < 2 else Done(), every=3_600_000)
     await work(consumer)
@@ -512,9 +513,9 @@ async def test_who_watches_is_told_that_its_step_was_purged_and_a_requeued_one_g
     told: list[str] = []
     end = watch(p.id, lambda frame: frame and told.append(frame["error"]))  # type: ignore[func-returns-value, arg-type]
     await asyncio.sleep(0.5)
-    assert watching.DEAD not in told, "its step is there"
+    assert tending.DEAD not in told, "its step is there"
     assert await store.acancel([Named(step)]) == [True]
-    await await_for(lambda: watching.DEAD in told, PATIENCE, "the word that it is dead")
+    await await_for(lambda: tending.DEAD in told, PATIENCE, "the word that it is dead")
     end()
     await store.aput([waiting.anew(store.clock.now())])
     await await_for(lambda: consumer.polls == [1, 2], PATIENCE, "it to go on")

@@ -21,6 +21,7 @@ PARTS = (
     "steering",
     "occurrences",
     "worker",
+    "progress",
 )
 PEERS = ("celery", "huey", "arq")
 NEEDS = dict.fromkeys(("database", "waiting", "steering"), "psycopg")

@@ -22,6 +22,7 @@ INSTALLED_APPS = ["django.contrib.staticfiles", "channels", "delayserver", "prog
 ROOT_URLCONF = "progrock.urls"
 ASGI_APPLICATION = "progrock.asgi.application"
 STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR.parent / "shared" / "static"]
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

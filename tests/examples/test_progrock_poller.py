@@ -31,7 +31,7 @@ async def test_the_page_shows_two_pollers(demo: Example, browser: Browser, tmp_p
     button = page.get_by_role("button", name="Start", exact=True)
     await button.click()
     await button.press("Enter")
-    await expect(page.locator("task-progress[state=running]")).to_have_count(2)
+    await expect(page.locator("task-progress[state=running]")).to_have_count(2, timeout=LIMIT * 1000)
     await expect(page.get_by_role("progressbar", name="Close to the Due")).to_have_attribute("aria-valuemax", "100")
     screenshot = os.environ.get("PROGROCK_POLLER_SCREENSHOT", tmp_path / "poller.png")
     await expect(page.get_by_text("about", exact=False).first).to_be_visible(timeout=LIMIT * 1000)

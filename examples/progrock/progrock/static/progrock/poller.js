@@ -9,3 +9,4 @@ button.addEventListener("click", async () => {
   if (answer.ok) runs.insertAdjacentHTML("afterbegin", await answer.text());
   else announcer.textContent = "It could not be started.";
 });
+button.disabled = false; // from now on it does something

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from .servers import find_program
 
@@ -20,6 +20,8 @@ QUIET = (
     "--disable-sync",
     "--disable-quic",
 )
+
+expect.set_options(timeout=20_000)  # ms; a busy machine is no fault of the page
 
 
 @asynccontextmanager

@@ -28,21 +28,22 @@ test: .venv/.dev
 	scripts/setup.sh servers
 	$(if $(TESTS),$(BIN)/python -m pytest $(TESTS),$(ALL_TESTS))
 
-# Where time is the subject, the tests have the machine to themselves (ALONE); processes that must keep to a second run
-# two at a time (PROMPT). All others run three at a time: some of them mostly wait, for leases, for processes, for a
-# browser, and for servers that went away (WAITING), while others work.
+# Where time is the subject, the tests have the machine to themselves. The others run two at a time, those of processes
+# that must keep to a second too; and those that mostly wait, for leases, for processes, and for servers that went away,
+# three at a time.
 ALONE := tests/chaos tests/examples tests/process
 EXAMPLES := $(filter-out tests/examples/test_progrock.py,$(wildcard tests/examples/test_*.py))
 WAITING := $(EXAMPLES) $(wildcard tests/chaos/test_killed.py tests/chaos/test_stopped.py tests/chaos/test_pollers_*.py \
 	tests/chaos/test_redis_trouble.py tests/chaos/test_schedules_*.py tests/chaos/test_workers_*.py \
-	tests/process/test_checks.py tests/process/test_connections.py tests/process/test_delivered_once.py \
-	tests/process/test_hosts.py tests/process/test_supervising.py tests/process/test_trouble.py \
-	$(filter-out %/test_ending.py,$(wildcard tests/process/working/test_*.py)))
+	tests/layers/test_encryption.py \
+	tests/offload/test_processes.py tests/process/test_checks.py tests/process/test_connections.py \
+	tests/process/test_delivered_once.py tests/process/test_hosts.py tests/process/test_supervising.py \
+	tests/process/test_trouble.py $(filter-out %/test_ending.py,$(wildcard tests/process/working/test_*.py)))
 PROMPT := $(wildcard tests/process/test_command.py tests/process/test_schedules*.py tests/process/working/test_ending.py)
-FOLDERS := $(filter-out $(ALONE) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
+TWO_AT_A_TIME := $(filter-out $(ALONE) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/))) $(PROMPT)
 MANY = --dist loadfile --no-loadscope-reorder
-ALL_TESTS = $(BIN)/python -m pytest -n 3 $(MANY) $(FOLDERS) $(WAITING) && \
-	$(BIN)/python -m pytest -n 2 $(MANY) $(PROMPT) && \
+ALL_TESTS = $(BIN)/python -m pytest -n 2 $(MANY) $(TWO_AT_A_TIME) $(WAITING:%=--ignore=%) && \
+	$(BIN)/python -m pytest -n 3 $(MANY) $(WAITING) && \
 	$(BIN)/python -m pytest $(ALONE) $(patsubst %,--ignore=%,$(PROMPT) $(WAITING))
 
 chaos: .venv/.dev

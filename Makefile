@@ -38,7 +38,7 @@ WAITING := $(EXAMPLES) $(wildcard tests/chaos/test_killed.py tests/chaos/test_st
 	tests/layers/test_encryption.py \
 	tests/offload/test_processes.py tests/process/test_checks.py tests/process/test_connections.py \
 	tests/process/test_delivered_once.py tests/process/test_hosts.py tests/process/test_supervising.py \
-	tests/process/test_trouble.py $(filter-out %/test_ending.py,$(wildcard tests/process/working/test_*.py)))
+	tests/process/test_trouble.py tests/process/progress/test_browser.py $(filter-out %/test_ending.py,$(wildcard tests/process/working/test_*.py)))
 PROMPT := $(wildcard tests/process/test_command.py tests/process/test_schedules*.py tests/process/working/test_ending.py)
 TWO_AT_A_TIME := $(filter-out $(ALONE) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/))) $(PROMPT)
 MANY = --dist loadfile --no-loadscope-reorder

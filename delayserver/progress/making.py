@@ -62,14 +62,15 @@ async def joined(board: Board, key: str, record: Record) -> Record:
     """The work of this key that is not over; or `record`, from now on. In the board's thread."""
     name = f"key.{blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
     store = get_stores().choose(key=name)
+    mine: Record | None = None
     while True:
         entry = await board.entry(store, name)
-        if entry is not None:
-            found = await board.look(entry.body.decode())
-            if found is not None and not found.is_over:
-                return found
-        mine = await board.put(record)  # before its name: who finds that shall find it, too
+        found = None if entry is None else await board.look(entry.body.decode())
+        if found is not None and not found.is_over:
+            if mine is not None and mine.id != found.id:
+                await board.forget(mine)
+            return found
+        mine = mine or await board.put(record)  # before its name: who finds that shall find it, too
         change = Change(name, entry.version if entry else 0, mine.id.encode(), KEPT_UNFINISHED.days * 86_400_000)
         if await board.change(store, change):
             return mine
-        await board.forget(mine)

@@ -122,7 +122,7 @@ class Watches:
                         await self._hearing.layer.group_add(group_of(id), channel)
                         self._joined[id] = monotonic()
                     else:
-                        del self._joined[id]
+                        self._joined.pop(id, None)
                         await self._hearing.layer.group_discard(group_of(id), channel)
         except Exception as error:  # noqa: BLE001  a layer may raise anything; the store is looked at all the same
             emit(PROGRESS_UNHEARD, error=error)

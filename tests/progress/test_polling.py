@@ -18,17 +18,20 @@ from django.db import transaction
 
 from delayserver import Retry, asend_later
 from delayserver.consumers import Again, Done, Fail, PollingConsumer
+from delayserver.consumers.polling import _opened
 from delayserver.consumers.steps import Step
 from delayserver.errors import InvalidMessage
 from delayserver.progress import Progress, tending, watching
 from delayserver.progress.board import Board
-from delayserver.progress.record import Run
+from delayserver.progress.making import joined
+from delayserver.progress.record import Record, Run, Update, updated
 from delayserver.progress.stepping import Beginning
 from delayserver.progress.tending import step_id
 from delayserver.progress.watching import watch
 from delayserver.sending import asend_as
 from delayserver.stores import get_stores
-from delayserver.stores.base import Named
+from delayserver.stores.base import Named, Store
+from delayserver.stores.entries import Change
 from delayserver.stores.shelves import Shelves
 
 from ..support.wait import await_for
@@ -431,6 +434,43 @@ async def test_an_option_that_turns_out_to_be_none_fails_the_work(site: Site, wo
 async def test_what_nobody_knows_is_refused(board: Board) -> None:
     with pytest.raises(TypeError, match="unexpected 'totl'"):
         await Poller.start("polls", {}, totl=3)  # type: ignore[call-arg]
+
+
+async def test_a_start_that_died_before_its_first_step_was_put_is_made_good_by_the_next(
+    site: Site, work: Any, board: Board
+) -> None:
+    consumer = poller(done_after(2))
+    await work(consumer)
+    _, record = consumer._first("polls", {}, 0, {})
+    dead = await asyncio.wrap_future(board.submit(_opened("polls", "export:9", record)))
+    p = await consumer.start("polls", {}, key="export:9")
+    assert p.id == dead.id
+    assert (await ended(p)).state == "succeeded"
+    assert consumer.polls == [1, 2]
+
+
+def _cancelled(record: Record, now: int) -> Record | None:
+    return updated(record, Update({"state": "cancelled"}), now)
+
+
+async def test_who_is_late_for_work_that_is_over_by_then_begins_anew_and_is_kept(
+    site: Site, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the key and its change, another has come, and gone."""
+    ours, theirs, change = Record("ours", poller=True), Record("theirs", poller=True), board.change
+    rivals = [theirs]
+
+    async def change_after_a_rival(store: Store, wanted: Change) -> int:
+        if wanted.name.startswith("key.") and rivals:
+            await joined(board, "export", rivals.pop())
+            assert await asyncio.wrap_future(board.write("theirs", _cancelled))
+        return await change(store, wanted)
+
+    monkeypatch.setattr(board, "change", change_after_a_rival)
+    made = await asyncio.wrap_future(board.submit(joined(board, "export", ours)))
+    assert made.id == "ours"
+    await asyncio.sleep(1.2)  # longer than what is forgotten lasts
+    assert await Progress.aget("ours") is not None
 
 
 async def test_who_cancels_it_ends_it(site: Site, work: Any) -> None:

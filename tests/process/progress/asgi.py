@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 
-http = get_asgi_application()
+http = ASGIStaticFilesHandler(get_asgi_application())
 
 from delayserver.routing import websocket_urlpatterns  # noqa: E402
 

@@ -9,6 +9,8 @@ from tests.settings import DELAYSERVER, INSTALLED_APPS
 
 ASGI_APPLICATION = "tests.process.progress.asgi.application"
 ROOT_URLCONF = "tests.process.progress.urls"
-INSTALLED_APPS = [*INSTALLED_APPS, "django.contrib.sessions"]
+INSTALLED_APPS = [*INSTALLED_APPS, "django.contrib.sessions", "django.contrib.staticfiles"]
+STATIC_URL = "static/"
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 DELAYSERVER = {**DELAYSERVER, "PROGRESS": {"TOKEN_AGE": timedelta(minutes=10)}}

@@ -60,6 +60,7 @@ class Stage:
         self.site, self._file, self.port = site, folder / "steps", free_port()
         self._file.touch()
         self.web: Process
+        self.worker: Process
 
     def start(self, *args: str) -> Process:
         """A process of the project."""
@@ -84,7 +85,7 @@ class Stage:
         return server
 
     def start_worker(self) -> Process:
-        worker = self.start("django", "runtasks", "export", "frail")
+        self.worker = worker = self.start("django", "runtasks", "export", "frail")
         worker.wait_for_line("^worker ready")
         return worker
 

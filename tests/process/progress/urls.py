@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template import engines
 from django.urls import include, path
 
 from delayserver.progress import Progress
 
 from .consumers import Export, Frail
+
+PAGE = (
+    '{% load delayserver %}<!doctype html><html lang="en"><head><title>Export</title></head>'
+    '<body><main><h1>Export</h1>{% task_progress progress label="Export" %}</main></body></html>'
+)
 
 
 async def start(request: HttpRequest) -> JsonResponse:
@@ -32,7 +38,13 @@ def finish(request: HttpRequest, id: str) -> JsonResponse:
     return JsonResponse({"finished": progress.succeed("all")})
 
 
+def show(request: HttpRequest, id: str) -> HttpResponse:
+    progress = Progress.get(id)
+    return HttpResponse(engines["django"].from_string(PAGE).render({"progress": progress}, request))
+
+
 urlpatterns = [
+    path("show/<id>/", show),
     path("start/", start),
     path("begin/", begin),
     path("finish/<id>/", finish),

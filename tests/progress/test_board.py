@@ -433,6 +433,17 @@ def test_what_was_said_is_known_at_once(board: Board) -> None:
     assert (p.state, p.current) == ("cancelled", 2)
 
 
+def test_what_is_over_is_kept_for_the_retention_and_what_is_not_for_longer(board: Board, settings: Settings) -> None:
+    settings.DELAYSERVER = {**settings.DELAYSERVER, "PROGRESS": {"RETENTION": 1}}
+    over, running = Progress.create(), Progress.create()
+    running.update(1)
+    running.refresh()
+    over.succeed()
+    assert Progress.get(over.id) is not None
+    wait_for(lambda: Progress.get(over.id) is None, 10, "it to be forgotten")
+    assert Progress.get(running.id) is not None
+
+
 def test_where_the_layer_encrypts_it_lies_sealed(redis_url: str, settings: Settings) -> None:
     config = {"hosts": [redis_url], "symmetric_encryption_keys": ["a key of the shop"]}
     backend = "channels_redis.core.RedisChannelLayer"
